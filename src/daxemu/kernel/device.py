@@ -1,0 +1,163 @@
+"""dev_dax: one dax device, from birth to release."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from daxemu.errors import KernelError
+from daxemu.kernel.ids import MINORMASK, Devt, Ida
+from daxemu.kernel.ports import Backing, Event
+from daxemu.kernel.pseudofs import DaxInode, NodeInode
+from daxemu.kernel.ranges import PAGE_SIZE, DaxRange, device_ranges_size
+from daxemu.kernel.region import ALIGNMENTS, SUBSECTION_SIZE, DaxRegion
+
+if TYPE_CHECKING:
+    from daxemu.kernel.bus import Driver
+    from daxemu.kernel.core import DaxCore
+
+__all__ = ["DevDax"]
+
+
+class DevDax:
+    """A device ``dax<region>.<id>``. Made by ``DaxCore.create_device``; see there for the life cycle."""
+
+    inode: DaxInode
+    backing: Backing
+    devt: Devt
+
+    def __init__(self, core: DaxCore, region: DaxRegion, device_id: int) -> None:
+        self.core = core
+        self.region = region
+        self.id = device_id
+        self.name = f"dax{region.id}.{device_id}"
+        self.align = region.align
+        self.ranges: list[DaxRange] = []
+        self.mapping_ida = Ida(MINORMASK + 1, f"mappings of {self.name}")
+        self.driver: Driver | None = None
+        self.alive = False
+        self.registered = False
+        self.kref = 1
+        self.openers: list[NodeInode] = []
+
+    def __repr__(self) -> str:
+        return f"<DevDax {self.name} {self.size} bytes{' alive' if self.alive else ''}>"
+
+    @property
+    def size(self) -> int:
+        """Bytes: the sum of the device's ranges."""
+        return device_ranges_size(self.ranges)
+
+    def get(self) -> None:
+        """Take a reference (get_device)."""
+        self.kref += 1
+
+    def put(self) -> None:
+        """Drop a reference (put_device); the last one releases everything the device held."""
+        assert self.kref > 0, "device reference dropped twice"
+        self.kref -= 1
+        if self.kref == 0:
+            self.core.release_device(self)
+
+    # -- revocation ---------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """No new mapping, and no page left in any old one (kill_dev_dax): the order is what matters."""
+        self.alive = False
+        self.core.publish(Event("kill", self))
+        self.inode.i_mapping.unmap_mapping_range(0, 0)
+
+    def run(self) -> None:
+        """Alive (again): old mappings fault their pages back in (run_dax). Raises ENXIO while no driver is bound."""
+        if self.driver is None:
+            raise KernelError(errno.ENXIO, f"{self.name} has no driver bound")
+        self.alive = True
+        try:
+            self.core.publish(Event("revive", self))
+        except BaseException:
+            self.alive = False
+            raise
+
+    # -- ranges -------------------------------------------------------------------------------
+
+    def pgoff_to_phys(self, pgoff: int, size: int) -> int | None:
+        """Physical address of ``size`` bytes at page ``pgoff``; None unless one range holds them all."""
+        for piece in self.ranges:
+            if piece.pgoff <= pgoff < piece.pgoff + piece.pages:
+                phys = piece.start + (pgoff - piece.pgoff) * PAGE_SIZE
+                return phys if phys + size - 1 <= piece.end else None
+        return None
+
+    def grow_ranges(self, amount: int) -> None:
+        """Take ``amount`` more bytes from the region, first fit. Undone if the space runs out on the way."""
+        before = self.size
+        with ExitStack() as undo:
+            undo.callback(self.shrink_ranges, before)
+            while amount:
+                amount -= self.region.resource.grow_step(self.name, self.ranges, amount)
+                if self.ranges[-1].mapping_id < 0:
+                    self.ranges[-1].mapping_id = self.mapping_ida.alloc()
+            undo.pop_all()
+
+    def shrink_ranges(self, to_size: int) -> None:
+        """Give everything past ``to_size`` bytes back to the region."""
+        for piece in self.region.resource.shrink(self.ranges, to_size):
+            if piece.mapping_id >= 0:
+                self.mapping_ida.free(piece.mapping_id)
+
+    def check_align(self, align: int) -> None:
+        """Raise EINVAL for an alignment no CPU maps, or one that the ranges are not multiples of."""
+        if align not in ALIGNMENTS:
+            raise KernelError(errno.EINVAL, f"alignment {align} is none of {', '.join(map(str, ALIGNMENTS))}")
+        unit = max(align, SUBSECTION_SIZE)
+        if any(piece.size % unit for piece in self.ranges):
+            raise KernelError(errno.EINVAL, f"{self.name} has ranges that are not a multiple of {unit}")
+
+    def resize(self, size: int) -> None:
+        """Change the size, in the kernel's order of checks.
+
+        EINVAL: not a multiple of max(align, 2 MiB). EBUSY: a driver is bound. ENOSPC: the region
+        has not that much left. What a shrink cuts off is revoked from every mapping.
+        """
+        unit = max(self.align, SUBSECTION_SIZE)
+        if size % unit:
+            raise KernelError(errno.EINVAL, f"size {size} of {self.name} is not a multiple of {unit}")
+        if self.driver is not None:
+            raise KernelError(errno.EBUSY, f"{self.name} is bound to {self.driver.name}")
+        before = self.size
+        if size > before:
+            self._grow(size - before)
+        elif size < before:
+            self._shrink(size)
+
+    def _grow(self, amount: int) -> None:
+        before, available = self.size, self.region.available_size()
+        if amount > available:
+            raise KernelError(errno.ENOSPC, f"{self.name} needs {amount} more bytes, the region has {available}")
+        with ExitStack() as undo:
+            self.grow_ranges(amount)
+            undo.callback(self.shrink_ranges, before)
+            self.backing.resize(self.size)
+            undo.callback(self.backing.resize, before)
+            self.core.publish(Event("resize", self))
+            undo.pop_all()
+
+    def _shrink(self, size: int) -> None:
+        """Publish first: until that has worked nothing is cut, so a failure loses no data."""
+        held = [(piece, piece.end) for piece in self.ranges]
+        self.region.resource.shrink(self.ranges, size)
+        kept = len(self.ranges)
+        try:
+            self.core.publish(Event("resize", self))
+            self.backing.resize(size)
+        except BaseException:
+            for piece, end in held[:kept]:
+                piece.end = end
+            for piece, _ in held[kept:]:
+                self.region.resource.insert(piece)
+                self.ranges.append(piece)
+            raise
+        for piece, _ in held[kept:]:
+            self.mapping_ida.free(piece.mapping_id)
+        self.inode.i_mapping.unmap_mapping_range(size, 0)

@@ -1,0 +1,124 @@
+"""open, mmap, fault and release on a dax device, as the model sees them."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field
+
+from daxemu._core import check_vma
+from daxemu.errors import KernelError
+from daxemu.kernel.core import DaxCore
+from daxemu.kernel.device import DevDax
+from daxemu.kernel.pseudofs import S_DAX, AddressSpace, NodeInode
+from daxemu.kernel.ranges import PAGE_SIZE
+
+__all__ = ["BusError", "File", "Vma", "dax_open"]
+
+
+class BusError(Exception):
+    """A fault that the kernel answers with SIGBUS; ``address`` is si_addr."""
+
+    def __init__(self, address: int) -> None:
+        super().__init__(f"SIGBUS at {address:#x}")
+        self.address = address
+
+
+@dataclass(eq=False)
+class File:
+    """An open file description: ``f_mapping`` is the device's one address space."""
+
+    inode: NodeInode
+    f_mapping: AddressSpace
+    private_data: DevDax
+    vmas: list[Vma] = field(default_factory=list)
+
+    def mmap(self, start: int, length: int, *, pgoff: int = 0, shared: bool = True) -> Vma:
+        """Map ``length`` bytes at address ``start``, beginning at page ``pgoff`` of the device.
+
+        ENXIO: the device is dead. EINVAL: private, or an end not a multiple of the alignment.
+        """
+        vma = Vma(self, start, length, pgoff, shared)
+        vma.check()
+        self.f_mapping.i_mmap.append(vma)
+        self.vmas.append(vma)
+        return vma
+
+    def release(self) -> None:
+        """Close: mappings go, then the reference to the device."""
+        for vma in list(self.vmas):
+            vma.munmap()
+        self.private_data.put()
+
+
+@dataclass(eq=False)
+class Vma:
+    """One mapping; ``pages`` holds what has been faulted in: block address → physical address."""
+
+    file: File
+    start: int
+    length: int
+    pgoff: int
+    shared: bool
+    pages: dict[int, int] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise what check_vma refuses this mapping with, at mmap time and at every fault."""
+        device = self.file.private_data
+        status = check_vma(device.alive, self.shared, self.start, self.start + self.length, device.align)
+        if status:
+            raise KernelError(-status, f"{device.name} refuses the mapping")
+
+    def touch(self, address: int) -> int:
+        """Load or store one byte; return its physical address. Raises BusError for SIGBUS.
+
+        Exactly one fault size ever succeeds, the device's alignment; the whole block must lie
+        in the mapping and in one range.
+        """
+        device = self.file.private_data
+        block = address - address % device.align
+        if block not in self.pages:
+            try:
+                self.check()
+            except KernelError:
+                raise BusError(address) from None
+            inside = self.start <= block and block + device.align <= self.start + self.length
+            page = self.pgoff + (block - self.start) // PAGE_SIZE
+            phys = device.pgoff_to_phys(page - page % (device.align // PAGE_SIZE), device.align)
+            if not inside or phys is None:
+                raise BusError(address)
+            self.pages[block] = phys
+        return self.pages[block] + address - block
+
+    def unmap(self, first: int, last: int) -> None:
+        """Drop the pages of device bytes [first, last]."""
+        origin = self.pgoff * PAGE_SIZE - self.start
+        align = self.file.private_data.align
+        self.pages = {
+            block: phys
+            for block, phys in self.pages.items()
+            if block + origin > last or block + origin + align <= first
+        }
+
+    def munmap(self) -> None:
+        """Take the mapping away."""
+        self.file.f_mapping.i_mmap.remove(self)
+        self.file.vmas.remove(self)
+
+
+def dax_open(core: DaxCore, node: NodeInode) -> File:
+    """Open a device through any node that carries its number.
+
+    Points the opener's inode and file at the device's one address space, and adds S_DAX to the
+    inode's flags. ENXIO: no such device, no driver, or a dead device.
+    """
+    device = core.chrdevs.lookup(node.i_rdev)
+    assert isinstance(device, DevDax)
+    if not device.alive:
+        raise KernelError(errno.ENXIO, f"{device.name} is dead")
+    node.i_mapping = device.inode.i_mapping
+    node.i_mapping.host = device.inode
+    node.i_flags |= S_DAX
+    if node not in device.openers:
+        device.openers.append(node)
+    device.get()
+    return File(node, node.i_mapping, device)

@@ -1,0 +1,42 @@
+"""What the model needs from outside, so that it can stay pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from daxemu.kernel.device import DevDax
+    from daxemu.kernel.region import DaxRegion
+
+__all__ = ["Action", "Backing", "Event", "Ports"]
+
+Action = Literal["add", "remove", "bind", "unbind", "resize", "kill", "revive"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened to a region or a device. Projections, hooks and traces are made from these."""
+
+    action: Action
+    subject: DaxRegion | DevDax
+
+
+class Backing(Protocol):
+    """The memory behind one device."""
+
+    def resize(self, size: int) -> None:
+        """Change the size in bytes; what lies past the new end is dropped from every mapping."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+class Ports(Protocol):
+    """The way out of the model. Either call may raise; the operation under way is then undone."""
+
+    def create_backing(self, device: DevDax) -> Backing:
+        """Make memory of ``device.size`` bytes for a device."""
+
+    def publish(self, event: Event) -> None:
+        """Tell everyone else. Called when the model already shows the new state."""

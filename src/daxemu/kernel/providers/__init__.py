@@ -1,0 +1,37 @@
+"""Where a region hangs in the machine: each provider is what a kernel driver is on hardware."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daxemu.errors import UsageError
+
+__all__ = ["PROVIDERS", "Provider", "find_provider"]
+
+
+@dataclass(frozen=True)
+class Provider:
+    """How one kind of hardware presents a region.
+
+    ``parent`` is the path below /sys, with ``{id}`` for the region's number; ``static`` regions
+    have one device of full size for life; ``module`` is the kernel module to be seen as loaded.
+    """
+
+    name: str
+    parent: str
+    static: bool
+    module: str
+
+
+from daxemu.kernel.providers.hmem import HMEM  # noqa: E402
+from daxemu.kernel.providers.pmem import PMEM  # noqa: E402
+
+PROVIDERS = {provider.name: provider for provider in (PMEM, HMEM)}
+
+
+def find_provider(name: str) -> Provider:
+    """Return a provider by name. Raises UsageError naming those there are."""
+    try:
+        return PROVIDERS[name]
+    except KeyError:
+        raise UsageError(f"unknown provider {name!r}; there are: {', '.join(PROVIDERS)}") from None

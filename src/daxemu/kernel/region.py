@@ -1,0 +1,68 @@
+"""dax_region: a physical range that a provider hands to the dax bus."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from daxemu.errors import KernelError
+from daxemu.kernel.ids import MINORMASK, Ida
+from daxemu.kernel.ranges import RangeTree
+
+if TYPE_CHECKING:
+    from daxemu.kernel.device import DevDax
+    from daxemu.kernel.providers import Provider
+
+__all__ = ["ALIGNMENTS", "SUBSECTION_SIZE", "DaxRegion"]
+
+ALIGNMENTS = (4096, 2 << 20, 1 << 30)
+SUBSECTION_SIZE = 2 << 20
+
+
+class DaxRegion:
+    """A range [start, start+size) of physical memory and the devices made of it.
+
+    Raises EINVAL for an alignment no CPU maps, ENOMEM if it does not divide start and size.
+    """
+
+    def __init__(
+        self, region_id: int, provider: Provider, *, start: int, size: int, align: int, target_node: int = 0
+    ) -> None:
+        if align not in ALIGNMENTS:
+            raise KernelError(errno.EINVAL, f"alignment {align} is none of {', '.join(map(str, ALIGNMENTS))}")
+        if size <= 0 or start % align or size % align:
+            raise KernelError(errno.ENOMEM, f"region {start:#x}+{size:#x} is not a multiple of its alignment {align}")
+        self.id = region_id
+        self.provider = provider
+        self.start = start
+        self.size = size
+        self.align = align
+        self.target_node = target_node
+        self.resource = RangeTree(start, start + size - 1)
+        self.ida = Ida(MINORMASK + 1, f"device ids of region {region_id}")
+        self.children: dict[str, DevDax] = {}
+        self.kref = 1
+        self.published = False
+
+    @property
+    def is_static(self) -> bool:
+        """A static region has one device for life; a dynamic one creates, resizes and deletes them."""
+        return self.provider.static
+
+    @property
+    def sysfs_parent(self) -> str:
+        """Path below /sys of the device that carries ``dax_region/`` and the dax devices."""
+        return self.provider.parent.format(id=self.id)
+
+    def available_size(self) -> int:
+        """Bytes that no device owns."""
+        return self.resource.available()
+
+    def get(self) -> None:
+        """Take a reference (kref_get)."""
+        self.kref += 1
+
+    def put(self) -> None:
+        """Drop a reference (kref_put)."""
+        assert self.kref > 0, "region reference dropped twice"
+        self.kref -= 1

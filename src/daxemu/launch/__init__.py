@@ -1,0 +1,1 @@
+"""Starting programs: what they are, and what they need to see the devices."""

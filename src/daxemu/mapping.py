@@ -1,0 +1,78 @@
+"""DaxMapping: device memory in this interpreter."""
+
+from __future__ import annotations
+
+
+from types import TracebackType
+from typing import TYPE_CHECKING, overload
+
+from daxemu._core import Mapping
+from daxemu.errors import DaxBusError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["DaxMapping"]
+
+
+class DaxMapping(Mapping):
+    """A mapping of a device: bytes by index and slice, or the memory itself by the buffer protocol.
+
+    Reading and writing slices of a revoked range raises DaxBusError. ``memoryview(m)``,
+    ``numpy.frombuffer(m, …)`` and the like are the memory itself, without a copy: a touch of a
+    revoked range there is SIGBUS, as in any program.
+    """
+
+    def __enter__(self) -> DaxMapping:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return ``length`` bytes from ``offset``. Raises DaxBusError where SIGBUS would be, IndexError outside."""
+        result = self._read(offset, length)
+        if isinstance(result, int):
+            raise DaxBusError(f"cannot read byte {result} of the mapping: revoked, or past the device", result)
+        return result
+
+    def write(self, offset: int, data: ReadableBuffer) -> None:
+        """Store ``data`` at ``offset``. Raises DaxBusError where SIGBUS would be, IndexError outside."""
+        stopped = self._write(offset, data)
+        if stopped is not None:
+            raise DaxBusError(f"cannot write byte {stopped} of the mapping: revoked, past the device, or read-only", stopped)
+
+    def _bounds(self, key: slice) -> tuple[int, int]:
+        start, stop, step = key.indices(len(self))
+        if step != 1:
+            raise IndexError("a slice of device memory has step 1")
+        return start, max(stop - start, 0)
+
+    @overload
+    def __getitem__(self, key: int) -> int: ...
+    @overload
+    def __getitem__(self, key: slice) -> bytes: ...
+    def __getitem__(self, key: int | slice) -> int | bytes:
+        if isinstance(key, slice):
+            return self.read(*self._bounds(key))
+        return self.read(key + len(self) if key < 0 else key, 1)[0]
+
+    def __setitem__(self, key: int | slice, value: int | ReadableBuffer) -> None:
+        if isinstance(key, int):
+            if not isinstance(value, int):
+                raise TypeError("one byte is an int from 0 to 255")
+            self.write(key + len(self) if key < 0 else key, bytes([value]))
+            return
+        if isinstance(value, int):
+            raise TypeError("a slice takes bytes, not an int")
+        start, length = self._bounds(key)
+        data = memoryview(value).cast("B")
+        if len(data) != length:
+            raise ValueError(f"{len(data)} bytes do not fit into a slice of {length}: memory cannot grow")
+        self.write(start, data)
+
+    def close(self) -> None:
+        """Unmap. Raises BufferError while a memoryview or an array still uses the memory."""
+        self._unmap()

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* Mappings of a device: the rule for making one, and how they are revoked and restored. */
+#ifndef DX_VMA_H
+#define DX_VMA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* May [start, end) of a device with this alignment be mapped so? 0, -ENXIO dead, -EINVAL. */
+int dx_check_vma(bool alive, bool shared, uint64_t start, uint64_t end, uint64_t align);
+
+/*
+ * mmap(2) of a device by the kernel's rules; the address, or -errno. FD is the backing file, ALIGN
+ * the device's alignment. Without a hint the address is congruent to the offset.
+ */
+long dx_map(void *hint, size_t length, int prot, int flags, int fd, off_t offset, bool alive, uint64_t align);
+
+/*
+ * Bring every mapping that this process has of the file (dev, ino) in line: revoked unless alive.
+ * A revoked mapping stays where it is, and raises SIGBUS. Returns how many were changed, or
+ * -errno. No memory is allocated, no lock taken; safe in a signal handler and in a thread that has
+ * no thread-local storage of its own.
+ */
+int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive);
+
+#endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DX_CORE_H
+#define DX_CORE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+/* Raise OSError naming the call that failed and what it was about. Always NULL. */
+PyObject *dx_oserror(int error, const char *call, const char *about);
+
+extern PyType_Spec dx_mapping_spec;
+
+#endif

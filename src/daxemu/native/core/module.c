@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* daxemu._core: the functions and the one type that Python needs from C. */
+#define _GNU_SOURCE
+#include "core.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "table.h"
+#include "vma.h"
+
+PyObject *dx_oserror(int error, const char *call, const char *about)
+{
+	PyObject *text = PyUnicode_FromFormat("%s of %s: %s", call, about, strerror(error));
+	PyObject *exception = text ? PyObject_CallFunction(PyExc_OSError, "iO", error, text) : NULL;
+
+	Py_XDECREF(text);
+	if (exception) {
+		PyErr_SetObject(PyExc_OSError, exception);
+		Py_DECREF(exception);
+	}
+	return NULL;
+}
+
+static PyObject *core_check_vma(PyObject *self, PyObject *args)
+{
+	int alive, shared;
+	unsigned long long start, end, align;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "ppKKK:check_vma", &alive, &shared, &start, &end, &align))
+		return NULL;
+	return PyLong_FromLong(dx_check_vma(alive, shared, start, end, align));
+}
+
+static PyObject *core_sync_mappings(PyObject *self, PyObject *args)
+{
+	int alive, status;
+	unsigned long long dev, ino;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "KKp:sync_mappings", &dev, &ino, &alive))
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	status = dx_sync_mappings(dev, ino, alive);
+	Py_END_ALLOW_THREADS
+	if (status < 0)
+		return dx_oserror(-status, "remap_file_pages", "a dax mapping");
+	return PyLong_FromLong(status);
+}
+
+static PyObject *core_table_write(PyObject *self, PyObject *args)
+{
+	Py_buffer table, bytes;
+	unsigned long long offset;
+	PyObject *result = NULL;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "w*Ky*:table_write", &table, &offset, &bytes))
+		return NULL;
+	if (offset > (unsigned long long)table.len || (unsigned long long)(table.len - offset) < (unsigned long long)bytes.len) {
+		PyErr_SetString(PyExc_ValueError, "table_write: past the end of the table");
+	} else {
+		dx_table_write(table.buf, offset, bytes.buf, bytes.len);
+		result = Py_NewRef(Py_None);
+	}
+	PyBuffer_Release(&table);
+	PyBuffer_Release(&bytes);
+	return result;
+}
+
+static PyObject *core_die_with_parent(PyObject *self, PyObject *args)
+{
+	(void)self;
+	(void)args;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return dx_oserror(errno, "prctl", "PR_SET_PDEATHSIG");
+	Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+	{ "check_vma", core_check_vma, METH_VARARGS,
+	  "check_vma(alive, shared, start, end, align): 0, or -errno as the kernel refuses the mapping." },
+	{ "sync_mappings", core_sync_mappings, METH_VARARGS,
+	  "sync_mappings(dev, ino, alive): revoke or restore this process's mappings of a file; how many." },
+	{ "table_write", core_table_write, METH_VARARGS,
+	  "table_write(table, offset, bytes): change the shared table as seen by all readers at once." },
+	{ "die_with_parent", core_die_with_parent, METH_NOARGS,
+	  "die_with_parent(): this process gets SIGKILL when the thread that forked it ends." },
+	{ NULL, NULL, 0, NULL },
+};
+
+static int exec_module(PyObject *module)
+{
+	PyObject *type = PyType_FromModuleAndSpec(module, &dx_mapping_spec, NULL);
+	int status = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
+
+	Py_XDECREF(type);
+	return status;
+}
+
+static PyModuleDef_Slot slots[] = {
+	{ Py_mod_exec, exec_module },
+	{ 0, NULL },
+};
+
+static struct PyModuleDef module = {
+	PyModuleDef_HEAD_INIT, .m_name = "daxemu._core", .m_doc = "The C core of daxemu.", .m_methods = methods,
+	.m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__core(void);
+PyMODINIT_FUNC PyInit__core(void)
+{
+	return PyModuleDef_Init(&module);
+}

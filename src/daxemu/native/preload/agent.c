@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent: a thread that serves the engine's wish to revoke or restore mappings, from the first
+ * mapping of a device on. It is made by clone(2), unknown to the C library: no locks, no
+ * allocation, a descriptor table of its own (so programs that close everything do not cut it
+ * off), thread-local storage of its own (for errno). It ends with the process or at exec.
+ */
+#include "preload.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "real.h"
+#include "vma.h"
+
+enum { STACK = 128 << 10, TLS = 64 << 10, TLS_POINTER = 48 << 10 };
+
+static struct {
+	pthread_mutex_t lock;
+	pid_t pid; /* of the process that it runs in; another one after fork */
+	int sock;
+	int ready; /* futex */
+} agent = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void close_all_but(int keep)
+{
+	if (keep > 0)
+		syscall(SYS_close_range, 0, keep - 1, 0);
+	if (syscall(SYS_close_range, keep + 1, ~0U, 0) == 0)
+		return;
+	for (int fd = 0; fd < 65536; fd++)
+		if (fd != keep)
+			syscall(SYS_close, fd);
+}
+
+static void serve(const struct message *request)
+{
+	struct table_device device;
+	struct message answer = *request;
+
+	answer.status = 0;
+	if (dx_table_device(dx_session.table, request->minor, &device))
+		answer.status = dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE);
+	syscall(SYS_sendto, agent.sock, &answer, sizeof(answer), MSG_NOSIGNAL, NULL, 0);
+}
+
+/* The engine is gone. If it closed in order the devices are revoked already; else the machine died under us. */
+static void engine_gone(void)
+{
+	if (dx_table_header(dx_session.table)->magic == DX_TABLE_MAGIC)
+		syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
+}
+
+static int agent_main(void *unused)
+{
+	int sock = agent.sock;
+
+	(void)unused;
+	close_all_but(sock);
+	syscall(SYS_prctl, PR_SET_NAME, "daxemu-agent", 0, 0, 0);
+	__atomic_store_n(&agent.ready, 1, __ATOMIC_RELEASE);
+	syscall(SYS_futex, &agent.ready, 1 /* FUTEX_WAKE */, 1, NULL, NULL, 0);
+	for (;;) {
+		struct message request;
+		long n = syscall(SYS_recvfrom, sock, &request, sizeof(request), 0, NULL, NULL);
+
+		if (n == -1 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n != sizeof(request) || request.magic != DX_MESSAGE_MAGIC) {
+			engine_gone();
+			return 0;
+		}
+		if (request.type == DX_SYNC)
+			serve(&request);
+	}
+}
+
+/* A thread-local storage block that satisfies the few things the C library looks up in it. */
+static void *make_tls(char *base)
+{
+	void **pointer = (void **)(base + TLS_POINTER);
+
+#ifdef __x86_64__
+	pointer[0] = pointer;
+	pointer[2] = pointer;
+#endif
+	return pointer;
+}
+
+static int start(int sock)
+{
+	const int flags = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS;
+	char *area = dx_real.mmap(NULL, STACK + TLS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int tid;
+
+	if (area == MAP_FAILED)
+		return -errno;
+	agent.sock = sock;
+	agent.ready = 0;
+	tid = clone(agent_main, area + STACK, flags, NULL, NULL, make_tls(area + STACK), NULL);
+	if (tid < 0) {
+		tid = -errno;
+		munmap(area, STACK + TLS);
+		return tid;
+	}
+	while (!__atomic_load_n(&agent.ready, __ATOMIC_ACQUIRE))
+		syscall(SYS_futex, &agent.ready, 0 /* FUTEX_WAIT */, 0, NULL, NULL, 0);
+	return 0;
+}
+
+/* After fork the child has the mappings and no agent. */
+static void after_fork_in_child(void)
+{
+	pid_t parent = agent.pid;
+	int saved = errno;
+
+	pthread_mutex_init(&agent.lock, NULL);
+	if (!parent)
+		return;
+	agent.pid = 0;
+	if (dx_agent_ensure() < 0)
+		raise(SIGKILL);
+	for (uint32_t i = 0; i < dx_table_header(dx_session.table)->nr_devices; i++) {
+		struct table_device device;
+
+		if (dx_table_device(dx_session.table, i, &device))
+			dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE);
+	}
+	errno = saved;
+}
+
+static void lock_before_fork(void)
+{
+	pthread_mutex_lock(&agent.lock);
+}
+
+static void unlock_after_fork(void)
+{
+	pthread_mutex_unlock(&agent.lock);
+}
+
+static int ensure_locked(void)
+{
+	static bool watching_fork;
+	int sock, status;
+
+	if (agent.pid == getpid())
+		return 0;
+	if (!watching_fork && pthread_atfork(lock_before_fork, unlock_after_fork, after_fork_in_child))
+		return -ENOMEM;
+	watching_fork = true;
+	sock = dx_connect();
+	if (sock < 0)
+		return sock;
+	status = dx_request(sock, DX_AGENT, 0, -1, NULL);
+	if (status == 0)
+		status = start(sock);
+	if (status == 0)
+		agent.pid = getpid();
+	close(sock);
+	return status;
+}
+
+int dx_agent_ensure(void)
+{
+	sigset_t all, old;
+	int status;
+
+	if (likely(__atomic_load_n(&agent.pid, __ATOMIC_ACQUIRE) != 0))
+		return 0;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_mutex_lock(&agent.lock);
+	status = ensure_locked();
+	pthread_mutex_unlock(&agent.lock);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return status;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "preload.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "real.h"
+
+uint8_t dx_marks[MARKED_FDS];
+
+bool dx_fd_device(int fd, struct table_device *device)
+{
+	struct stat st;
+
+	if (!(dx_marked(fd) & MARK_DAX) || REAL(fstat)(fd, &st) < 0)
+		return false;
+	return S_ISREG(st.st_mode) && dx_table_device_by_file(dx_session.table, st.st_dev, st.st_ino, device);
+}
+
+int dx_fd_path(int fd, char path[PATH_MAX])
+{
+	char link[32];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = REAL(readlink)(link, path, PATH_MAX - 1);
+	if (n < 0)
+		return -errno;
+	path[n] = 0;
+	return n;
+}
+
+void dx_mark_if_ours(int fd)
+{
+	struct table_device device;
+	struct table_node node;
+	struct stat st;
+	int mark = 0;
+
+	if (REAL(fstat)(fd, &st) < 0 || !dx_active())
+		return;
+	if (S_ISREG(st.st_mode) && (dx_table_device_by_file(dx_session.table, st.st_dev, st.st_ino, &device) ||
+				    dx_table_node_by_file(dx_session.table, st.st_dev, st.st_ino, &node)))
+		mark = MARK_DAX;
+	else if (S_ISDIR(st.st_mode)) {
+		struct dx_place place;
+		char path[PATH_MAX];
+
+		if (dx_fd_path(fd, path) > 0 && dx_locate(AT_FDCWD, path, &place) == DX_MERGED)
+			mark = MARK_MERGED;
+	}
+	dx_mark(fd, mark);
+}
+
+void dx_mark_inherited(void)
+{
+	DIR *list = REAL(opendir)("/proc/self/fd");
+	struct dirent *entry;
+
+	if (!list)
+		return;
+	while ((entry = REAL(readdir)(list)))
+		if (entry->d_name[0] != '.')
+			dx_mark_if_ours(atoi(entry->d_name));
+	REAL(closedir)(list);
+}

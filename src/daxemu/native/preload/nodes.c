@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* Device nodes: files that stand for a device number, and what open and stat make of them. */
+#include "preload.h"
+
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "real.h"
+
+bool dx_node_minor(const struct stat *st, uint32_t *minor)
+{
+	struct table_node node;
+
+	if (S_ISCHR(st->st_mode)) {
+		*minor = minor(st->st_rdev);
+		return major(st->st_rdev) == dx_table_header(dx_session.table)->major;
+	}
+	if (!S_ISREG(st->st_mode) || st->st_size ||
+	    !dx_table_node_by_file(dx_session.table, st->st_dev, st->st_ino, &node))
+		return false;
+	*minor = node.minor;
+	return true;
+}
+
+static void show_as_node(struct stat *st, uint32_t minor)
+{
+	st->st_mode = (st->st_mode & 07777) | S_IFCHR;
+	st->st_rdev = makedev(dx_table_header(dx_session.table)->major, minor);
+	st->st_size = 0;
+	st->st_blocks = 0;
+	st->st_blksize = 4096;
+}
+
+void dx_patch_stat(enum dx_where where, struct stat *st)
+{
+	uint32_t minor;
+
+	if (where == DX_TREE) {
+		st->st_dev = dx_session.dev_of_sys;
+		if (S_ISREG(st->st_mode)) {
+			st->st_size = 4096;
+			st->st_blocks = 0;
+		}
+	} else if (S_ISREG(st->st_mode) && dx_node_minor(st, &minor)) {
+		show_as_node(st, minor);
+		if (where == DX_NODE)
+			st->st_dev = dx_session.dev_of_dev;
+	}
+}
+
+/* The node that a device's own descriptor shows: the one in /dev. */
+static void show_device(struct stat *st, const struct table_device *device)
+{
+	char path[PATH_MAX];
+	struct stat node;
+
+	snprintf(path, sizeof(path), "%.3900s/dev/dax%d.%d", dx_session.directory, device->region, device->id);
+	if (REAL(stat)(path, &node) == 0) {
+		*st = node;
+		st->st_dev = dx_session.dev_of_dev;
+	} else {
+		st->st_mode = 0600;
+		st->st_nlink = 0;
+	}
+	show_as_node(st, device->minor);
+}
+
+bool dx_patch_fstat(int fd, struct stat *st)
+{
+	struct table_device device;
+	char path[PATH_MAX];
+	const char *outer;
+
+	if (S_ISREG(st->st_mode) && dx_table_device_by_file(dx_session.table, st->st_dev, st->st_ino, &device)) {
+		show_device(st, &device);
+		return true;
+	}
+	if (dx_fd_path(fd, path) < 0 || !(outer = dx_outer(path)))
+		outer = "";
+	dx_patch_stat(strncmp(outer, "/sys/", 5) == 0 ? DX_TREE : *outer ? DX_NODE : DX_REAL, st);
+	return true;
+}
+
+int dx_open_device(uint32_t minor, int flags)
+{
+	const int kept = O_ACCMODE | O_CLOEXEC | O_NONBLOCK | O_APPEND | O_SYNC | O_DSYNC | O_NOATIME | O_ASYNC;
+	struct table_device device;
+	char path[32];
+	int fd;
+
+	if ((flags & O_CREAT) && (flags & O_EXCL))
+		return -EEXIST;
+	if (flags & O_DIRECTORY)
+		return -ENOTDIR;
+	if (!dx_table_device(dx_session.table, minor, &device) || !(device.flags & DX_DEVICE_ALIVE))
+		return -ENXIO;
+	if (flags & O_DIRECT)
+		return -EINVAL;
+	fd = dx_backing(&device);
+	if (fd < 0)
+		return fd;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fd = REAL(open)(path, flags & kept);
+	if (fd < 0)
+		return -errno;
+	dx_mark(fd, MARK_DAX);
+	return fd;
+}
+
+int dx_open_node(const char *path, int flags)
+{
+	static const int rights[] = { R_OK, W_OK, R_OK | W_OK, R_OK | W_OK };
+	struct stat st;
+	uint32_t minor;
+
+	if (REAL(stat)(path, &st) < 0) /* with a slash behind the name: ENOTDIR */
+		return -errno;
+	if (flags & O_PATH) {
+		int fd = REAL(open)(path, flags);
+
+		if (fd < 0)
+			return -errno;
+		dx_mark(fd, MARK_DAX);
+		return fd;
+	}
+	if (REAL(faccessat)(AT_FDCWD, path, rights[flags & O_ACCMODE], AT_EACCESS) < 0)
+		return -errno;
+	return dx_node_minor(&st, &minor) ? dx_open_device(minor, flags) : -ENXIO;
+}

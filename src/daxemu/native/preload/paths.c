@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/* Which paths are ours, and where in the session they lead. */
+#include "preload.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "real.h"
+
+char dx_cwd[PATH_MAX];
+
+static bool below(const char *path, const char *directory)
+{
+	size_t n = strlen(directory);
+
+	return strncmp(path, directory, n) == 0 && (path[n] == '/' || path[n] == 0);
+}
+
+/* A name that a dax device's node has: dax<region>.<id>. All of them are ours, there or not. */
+static bool is_node_name(const char *name)
+{
+	const char *at = name + 3;
+
+	if (strncmp(name, "dax", 3) || !isdigit((unsigned char)*at))
+		return false;
+	at += strspn(at, "0123456789");
+	if (at[0] != '.' || !isdigit((unsigned char)at[1]))
+		return false;
+	at++;
+	at += strspn(at, "0123456789");
+	return *at == 0 || *at == '/';
+}
+
+static bool is_owned(const char *path)
+{
+	static const char *const owned[] = DX_OWNED_PATHS;
+
+	for (size_t i = 0; i < sizeof(owned) / sizeof(*owned); i++)
+		if (below(path, owned[i]))
+			return true;
+	return false;
+}
+
+/* Path below the session's directory; false if it grows too long. */
+static bool inner(const char *path, char out[PATH_MAX])
+{
+	size_t n = dx_session.directory_length, m = strlen(path);
+
+	if (n + m >= PATH_MAX)
+		return false;
+	memcpy(out, dx_session.directory, n);
+	memcpy(out + n, path, m + 1);
+	return true;
+}
+
+static bool is_symlink_in_session(const char *path)
+{
+	char ours[PATH_MAX];
+	struct stat st;
+
+	return inner(path, ours) && REAL(lstat)(ours, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
+/* Drop "//", "/." and, where no symbolic link is in the way, "x/..": in place. */
+static void normalise(char *path)
+{
+	char *out = path, *in = path;
+
+	while (*in) {
+		size_t n;
+
+		while (*in == '/')
+			in++;
+		n = strcspn(in, "/");
+		if (n == 0) {
+			break;
+		} else if (n == 1 && in[0] == '.') {
+			in++;
+			continue;
+		} else if (n == 2 && in[0] == '.' && in[1] == '.') {
+			char end = *out;
+
+			*out = 0;
+			if (!is_symlink_in_session(path)) {
+				char *slash = strrchr(path, '/');
+
+				out = slash ? slash : path;
+				in += 2;
+				continue;
+			}
+			*out = end;
+		}
+		*out++ = '/';
+		memmove(out, in, n);
+		out += n;
+		in += n;
+	}
+	if (out == path)
+		*out++ = '/';
+	*out = 0;
+}
+
+/* The absolute path that (dirfd, path) means, as programs know it; false if it cannot be ours. */
+static bool absolute(int dirfd, const char *path, char out[PATH_MAX])
+{
+	size_t n = 0;
+
+	if (path[0] != '/') {
+		if (dirfd >= 0) {
+			int length = dx_fd_path(dirfd, out);
+
+			if (length < 0)
+				return false;
+			n = length;
+		} else {
+			n = strlen(dx_cwd);
+			memcpy(out, dx_cwd, n);
+		}
+		out[n++] = '/';
+	}
+	if (n + strlen(path) >= PATH_MAX)
+		return false;
+	strcpy(out + n, path);
+	return true;
+}
+
+static enum dx_where locate_sys(const char *path, char ours[PATH_MAX])
+{
+	struct stat st, real;
+
+	if (is_owned(path))
+		return DX_TREE;
+	if (REAL(lstat)(ours, &st) < 0)
+		return DX_REAL;
+	if (S_ISDIR(st.st_mode) && REAL(lstat)(path, &real) == 0 && S_ISDIR(real.st_mode))
+		return DX_MERGED;
+	return DX_TREE;
+}
+
+enum dx_where dx_locate(int dirfd, const char *path, struct dx_place *place)
+{
+	char whole[PATH_MAX];
+	bool slash;
+
+	place->where = DX_REAL;
+	if (!dx_maybe(dirfd, path) || !path[0] || !absolute(dirfd, path, whole))
+		return DX_REAL;
+	slash = whole[strlen(whole) - 1] == '/';
+	normalise(whole);
+	if (strcmp(whole, "/") == 0 || strcmp(whole, "/dev") == 0 || strcmp(whole, "/sys") == 0)
+		place->where = DX_MERGED;
+	else if (below(whole, "/dev"))
+		place->where = is_node_name(whole + 5) ? DX_NODE : DX_REAL;
+	else if (below(whole, "/sys") && inner(whole, place->path))
+		place->where = locate_sys(whole, place->path);
+	if (place->where != DX_REAL && !inner(whole, place->path))
+		place->where = DX_REAL;
+	if (slash && place->where != DX_REAL && strlen(place->path) + 1 < PATH_MAX)
+		strcat(place->path, "/");
+	return place->where;
+}
+
+const char *dx_outer(const char *path)
+{
+	size_t n = dx_session.directory_length;
+
+	if (!dx_active() || strncmp(path, dx_session.directory, n) || (path[n] && path[n] != '/'))
+		return NULL;
+	return path[n] ? path + n : "/";
+}
+
+bool dx_hidden(const char *directory, const char *name)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return false;
+	if (strcmp(directory, "/dev") == 0)
+		return is_node_name(name);
+	if (strcmp(directory, "/") == 0)
+		return false;
+	if (snprintf(path, sizeof(path), "%s%s/%s", dx_session.directory, directory, name) >= (int)sizeof(path))
+		return false;
+	return REAL(lstat)(path, &st) == 0 || is_owned(path + dx_session.directory_length);
+}
+
+void dx_update_cwd(void)
+{
+	struct dx_place place;
+	char path[PATH_MAX];
+
+	dx_cwd[0] = 0;
+	if (REAL(getcwd)(path, sizeof(path)) && path[0] == '/' &&
+	    dx_locate(AT_FDCWD, path, &place) == DX_MERGED)
+		strcpy(dx_cwd, path);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the preload library share. Inside, functions return -errno; errno is set at the edge. */
+#ifndef DX_PRELOAD_H
+#define DX_PRELOAD_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "table.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define ALIAS(name) EXPORT __attribute__((alias(#name)))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* -errno to errno and -1. */
+static inline long dx_edge(long result)
+{
+	if (result >= 0)
+		return result;
+	errno = -result;
+	return -1;
+}
+
+/* -- session.c ------------------------------------------------------------------------------- */
+
+/* The session: set once, before main. `table` is NULL where there is none; then every wrapper passes through. */
+struct dx_session {
+	const void *table;
+	char directory[PATH_MAX];
+	size_t directory_length;
+	dev_t dev_of_dev, dev_of_sys; /* what stat shows as st_dev below /dev and /sys */
+};
+extern struct dx_session dx_session;
+
+static inline bool dx_active(void)
+{
+	return dx_session.table != NULL;
+}
+
+/* Find the real functions and the session; runs once, at the first call of any wrapper or before main. */
+void dx_init(void);
+
+/* A connection to the engine, or -errno. */
+int dx_connect(void);
+/* Send a request, with a descriptor if fd >= 0; the answer's status, *answer_fd set if it brought a descriptor. */
+int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd);
+/* A descriptor of the device's backing file, kept for the life of the process; or -errno. */
+int dx_backing(const struct table_device *device);
+
+/* -- agent.c --------------------------------------------------------------------------------- */
+
+/* Make sure that the engine can revoke this process's mappings. 0 or -errno. */
+int dx_agent_ensure(void);
+
+/* -- fds.c ----------------------------------------------------------------------------------- */
+
+/* Which descriptors may be ours: a filter only; fstat decides. */
+enum { MARK_DAX = 1, MARK_TREE = 2, MARK_MERGED = 4, MARKED_FDS = 65536 };
+extern uint8_t dx_marks[MARKED_FDS];
+
+static inline int dx_marked(int fd)
+{
+	return (unsigned)fd < MARKED_FDS ? dx_marks[fd] : 0;
+}
+
+static inline void dx_mark(int fd, int mark)
+{
+	if ((unsigned)fd < MARKED_FDS && dx_marks[fd] != mark)
+		dx_marks[fd] = mark;
+}
+
+/* Mark descriptors that this process was born with or received. */
+void dx_mark_inherited(void);
+void dx_mark_if_ours(int fd);
+/* Is it open on a device? */
+bool dx_fd_device(int fd, struct table_device *device);
+/* The path that /proc/self/fd shows; length or -errno. */
+int dx_fd_path(int fd, char path[PATH_MAX]);
+
+/* -- paths.c --------------------------------------------------------------------------------- */
+
+enum dx_where {
+	DX_REAL, /* not ours: make the call as it was asked */
+	DX_NODE, /* a device node: `path` is the file that stands for it */
+	DX_TREE, /* in the emulated /sys: `path` is the file in the session */
+	DX_MERGED /* a directory of which the machine has one part and the session another: `path` is ours */
+};
+
+struct dx_place {
+	enum dx_where where;
+	char path[PATH_MAX];
+};
+
+/* False for almost every path: then it cannot be ours. A few instructions, no call. */
+extern char dx_cwd[PATH_MAX]; /* the current directory while it is a merged one, else "" */
+static inline bool dx_maybe(int dirfd, const char *path)
+{
+	if (!path)
+		return false;
+	if (path[0] == '/')
+		return path[1] == 'd' || path[1] == 's' || path[1] == '/' || path[1] == '.' || path[1] == 0;
+	return unlikely(dirfd >= 0 ? dx_marked(dirfd) & MARK_MERGED : dx_cwd[0]);
+}
+
+enum dx_where dx_locate(int dirfd, const char *path, struct dx_place *place);
+/* The path as programs know it, for one inside the session's tree; NULL if it is none. */
+const char *dx_outer(const char *path);
+/* Does the program's /dev or /sys hide this entry of the machine's own directory? */
+bool dx_hidden(const char *directory, const char *name);
+void dx_update_cwd(void);
+
+/* -- nodes.c --------------------------------------------------------------------------------- */
+
+/* Which device number a file stands for, if it is a node's: placeholder, alias, or a real one made by mknod. */
+bool dx_node_minor(const struct stat *st, uint32_t *minor);
+/* Make what the kernel told of a file in the session into what programs expect. */
+void dx_patch_stat(enum dx_where where, struct stat *st);
+bool dx_patch_fstat(int fd, struct stat *st);
+/* Open a device node. A descriptor or -errno. */
+int dx_open_node(const char *path, int flags);
+int dx_open_device(uint32_t minor, int flags);
+
+#endif

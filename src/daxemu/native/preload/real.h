@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* The functions that are wrapped, as the C library has them. One table; everything else is made from it. */
+#ifndef DX_REAL_H
+#define DX_REAL_H
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <poll.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/uio.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define DX_REAL_FUNCTIONS(X) \
+	X(open) X(openat) X(creat) X(fopen) X(freopen) X(fdopen) \
+	X(stat) X(lstat) X(fstat) X(fstatat) X(statx) X(access) X(faccessat) X(euidaccess) \
+	X(statfs) X(fstatfs) X(getxattr) X(lgetxattr) X(listxattr) X(llistxattr) X(setxattr) X(lsetxattr) X(utimensat) \
+	X(readlink) X(readlinkat) X(realpath) X(chdir) X(fchdir) X(getcwd) \
+	X(opendir) X(fdopendir) X(readdir) X(rewinddir) X(closedir) X(glob) \
+	X(mknod) X(mknodat) X(unlink) X(unlinkat) X(chmod) X(fchmodat) X(chown) X(lchown) X(fchownat) X(truncate) \
+	X(mmap) X(read) X(pread) X(readv) X(preadv) X(write) X(pwrite) X(writev) X(pwritev) \
+	X(lseek) X(ftruncate) X(fallocate) X(posix_fallocate) X(fsync) X(fdatasync) X(ioctl) \
+	X(sendfile) X(splice) X(copy_file_range) \
+	X(dup) X(dup2) X(dup3) X(fcntl) X(recvmsg) \
+	X(execve) X(execvpe) X(execveat) X(fexecve) X(posix_spawn) X(posix_spawnp)
+
+#include <sched.h>
+
+struct dx_real {
+#define X(name) __typeof__(name) *name;
+	DX_REAL_FUNCTIONS(X)
+#undef X
+};
+extern struct dx_real dx_real;
+
+/* Call the C library's function; finds it first if a wrapper runs before this library's constructor. */
+#define REAL(name) (likely(dx_real.name != NULL) ? dx_real.name : (dx_init(), dx_real.name))
+
+#endif

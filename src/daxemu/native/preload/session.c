@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+#include "preload.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+#include "real.h"
+
+struct dx_session dx_session;
+struct dx_real dx_real;
+
+static void find_real_functions(void)
+{
+#define X(name) dx_real.name = (__typeof__(name) *)dlsym(RTLD_NEXT, #name);
+	DX_REAL_FUNCTIONS(X)
+#undef X
+}
+
+static const void *map_table(const char *directory)
+{
+	char path[PATH_MAX + 8];
+	void *table;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/table", directory);
+	fd = dx_real.open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	table = dx_real.mmap(NULL, DX_TABLE_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	if (table == MAP_FAILED)
+		return NULL;
+	if (dx_table_check(table) == 0)
+		return table;
+	munmap(table, DX_TABLE_SIZE);
+	return NULL;
+}
+
+static void attach(void)
+{
+	const char *directory = getenv("DAXEMU_SESSION");
+	struct stat st;
+
+	if (!directory || strlen(directory) >= sizeof(dx_session.directory) - 64)
+		return;
+	strcpy(dx_session.directory, directory);
+	dx_session.directory_length = strlen(directory);
+	if (dx_real.stat("/dev", &st) == 0)
+		dx_session.dev_of_dev = st.st_dev;
+	if (dx_real.stat("/sys", &st) == 0)
+		dx_session.dev_of_sys = st.st_dev;
+	dx_session.table = map_table(directory);
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void init(void)
+{
+	int saved = errno;
+
+	find_real_functions();
+	attach();
+	if (dx_active()) {
+		dx_update_cwd();
+		dx_mark_inherited();
+	}
+	errno = saved;
+}
+
+__attribute__((constructor)) void dx_init(void)
+{
+	pthread_once(&once, init);
+}
+
+int dx_connect(void)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	struct timeval limit = { .tv_sec = 30 };
+	int sock;
+
+	if (dx_session.directory_length + sizeof("/sock") > sizeof(name.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(name.sun_path, dx_session.directory, dx_session.directory_length);
+	strcpy(name.sun_path + dx_session.directory_length, "/sock");
+	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (sock < 0)
+		return -errno;
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	while (connect(sock, (struct sockaddr *)&name, sizeof(name)) < 0) {
+		int error = errno;
+
+		if (error == EINTR)
+			continue;
+		close(sock);
+		return error == ECONNREFUSED || error == ENOENT ? -ENXIO : -error;
+	}
+	return sock;
+}
+
+static void put_fd(struct msghdr *header, char *control, size_t room, int fd)
+{
+	struct cmsghdr *part;
+
+	header->msg_control = control;
+	header->msg_controllen = room;
+	part = CMSG_FIRSTHDR(header);
+	part->cmsg_level = SOL_SOCKET;
+	part->cmsg_type = SCM_RIGHTS;
+	part->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(part), &fd, sizeof(int));
+}
+
+static int take_fd(struct msghdr *header)
+{
+	struct cmsghdr *part = CMSG_FIRSTHDR(header);
+	int fd;
+
+	if (!part || part->cmsg_type != SCM_RIGHTS || part->cmsg_len < CMSG_LEN(sizeof(int)))
+		return -1;
+	memcpy(&fd, CMSG_DATA(part), sizeof(int));
+	return fd;
+}
+
+int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd)
+{
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct message message = { .magic = DX_MESSAGE_MAGIC, .version = DX_WIRE_VERSION, .type = type,
+				   .length = sizeof(message), .minor = minor };
+	struct iovec body = { &message, sizeof(message) };
+	struct msghdr header = { .msg_iov = &body, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (fd >= 0)
+		put_fd(&header, control, sizeof(control), fd);
+	do
+		n = sendmsg(sock, &header, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -ENXIO;
+	header.msg_control = control;
+	header.msg_controllen = sizeof(control);
+	do
+		n = dx_real.recvmsg(sock, &header, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n != sizeof(message) || message.magic != DX_MESSAGE_MAGIC || message.type != type)
+		return -ENXIO;
+	if (answer_fd)
+		*answer_fd = take_fd(&header);
+	return message.status;
+}
+
+/* Kept descriptors go where programs do not look for theirs. */
+static int keep_high(int fd)
+{
+	static const int floors[] = { 900, 400, 200, 100 };
+
+	for (size_t i = 0; i < sizeof(floors) / sizeof(*floors); i++) {
+		int high = dx_real.fcntl(fd, F_DUPFD_CLOEXEC, floors[i]);
+
+		if (high < 0)
+			continue;
+		close(fd);
+		return high;
+	}
+	return fd;
+}
+
+static bool is_backing(int fd, const struct table_device *device)
+{
+	struct stat st;
+
+	return dx_real.fstat(fd, &st) == 0 && st.st_ino == device->ino && st.st_dev == device->dev;
+}
+
+int dx_backing(const struct table_device *device)
+{
+	static int kept[DX_NR_DEVICES]; /* descriptor + 1; programs may close it, so it is checked */
+	int fd = __atomic_load_n(&kept[device->minor], __ATOMIC_RELAXED) - 1;
+	int sock, status;
+
+	if (fd >= 0 && is_backing(fd, device))
+		return fd;
+	sock = dx_connect();
+	if (sock < 0)
+		return sock;
+	fd = -1;
+	status = dx_request(sock, DX_OPEN, device->minor, -1, &fd);
+	close(sock);
+	if (status < 0 || fd < 0)
+		return status < 0 ? status : -ENXIO;
+	fd = keep_high(fd);
+	dx_mark(fd, MARK_DAX);
+	__atomic_store_n(&kept[device->minor], fd + 1, __ATOMIC_RELAXED);
+	return fd;
+}

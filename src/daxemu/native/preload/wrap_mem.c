@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* mmap of a device. */
+#include "preload.h"
+
+#include "real.h"
+#include "vma.h"
+
+/* PROT and access mode first, as the kernel does. */
+static int check_access(int fd, int prot, int flags)
+{
+	int mode = REAL(fcntl)(fd, F_GETFL) & O_ACCMODE;
+
+	if (mode == O_WRONLY)
+		return -EACCES;
+	if (mode == O_RDONLY && (prot & PROT_WRITE) && (flags & MAP_TYPE) != MAP_PRIVATE)
+		return -EACCES;
+	return 0;
+}
+
+static long map_device(void *hint, size_t length, int prot, int flags, int fd, off_t offset,
+		       struct table_device *device)
+{
+	int status = length ? check_access(fd, prot, flags) : -EINVAL;
+	bool alive;
+	long result;
+
+	if (status == 0)
+		status = dx_agent_ensure();
+	if (status < 0)
+		return status;
+	if (!dx_table_device(dx_session.table, device->minor, device))
+		return -ENXIO;
+	result = dx_map(hint, length, prot, flags, fd, offset, device->flags & DX_DEVICE_ALIVE, device->align);
+	if (result < 0)
+		return result;
+	/* A revocation that looked before the mapping was there has missed it: look again, until nothing changed. */
+	for (alive = true;;) {
+		bool now = dx_table_device(dx_session.table, device->minor, device) &&
+			   (device->flags & DX_DEVICE_ALIVE);
+
+		if (now == alive)
+			return result;
+		dx_sync_mappings(device->dev, device->ino, now);
+		alive = now;
+	}
+}
+
+EXPORT void *mmap(void *hint, size_t length, int prot, int flags, int fd, off_t offset)
+{
+	struct table_device device;
+	long result;
+
+	if (likely(!dx_marked(fd)) || (flags & MAP_ANONYMOUS) || !dx_fd_device(fd, &device))
+		return REAL(mmap)(hint, length, prot, flags, fd, offset);
+	result = map_device(hint, length, prot, flags, fd, offset, &device);
+	return result < 0 ? (void *)dx_edge(result) : (void *)result;
+}
+
+void *mmap64(void *hint, size_t length, int prot, int flags, int fd, off_t offset) ALIAS(mmap);

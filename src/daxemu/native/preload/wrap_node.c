@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* Making, removing and changing nodes. */
+#include "preload.h"
+
+#include <sys/sysmacros.h>
+
+#include "real.h"
+
+/* The path to act on; *dirfd becomes AT_FDCWD if it is ours. The emulated /sys is not to be changed so. */
+static const char *target(int *dirfd, const char *path, struct dx_place *place)
+{
+	if (likely(!dx_active() || !dx_maybe(*dirfd, path)))
+		return path;
+	switch (dx_locate(*dirfd, path, place)) {
+	case DX_NODE:
+		*dirfd = AT_FDCWD;
+		return place->path;
+	case DX_TREE:
+		errno = EPERM;
+		return NULL;
+	default:
+		return path;
+	}
+}
+
+/* Where the kernel lets nobody make a node, an empty file stands for it, and the engine remembers which. */
+static int stand_in(int dirfd, const char *path, mode_t mode, dev_t dev)
+{
+	int status, sock, fd = REAL(openat)(dirfd, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode & 0777);
+
+	if (fd < 0)
+		return -1;
+	sock = dx_connect();
+	status = sock < 0 ? sock : dx_request(sock, DX_REGISTER_NODE, minor(dev), fd, NULL);
+	if (sock >= 0)
+		close(sock);
+	close(fd);
+	if (status < 0) {
+		REAL(unlinkat)(dirfd, path, 0);
+		errno = -status;
+		return -1;
+	}
+	return 0;
+}
+
+EXPORT int mknodat(int dirfd, const char *path, mode_t mode, dev_t dev)
+{
+	struct dx_place place;
+	const char *where = target(&dirfd, path, &place);
+	bool ours = dx_active() && S_ISCHR(mode) && major(dev) == dx_table_header(dx_session.table)->major;
+
+	if (!where)
+		return -1;
+	if (ours && where != path)
+		return stand_in(dirfd, where, mode, dev);
+	if (REAL(mknodat)(dirfd, where, mode, dev) == 0)
+		return 0;
+	return ours && errno == EPERM ? stand_in(dirfd, where, mode, dev) : -1;
+}
+
+EXPORT int mknod(const char *path, mode_t mode, dev_t dev)
+{
+	return mknodat(AT_FDCWD, path, mode, dev);
+}
+
+EXPORT int __xmknod(int version, const char *path, mode_t mode, dev_t *dev);
+EXPORT int __xmknod(int version, const char *path, mode_t mode, dev_t *dev)
+{
+	(void)version;
+	return mknod(path, mode, *dev);
+}
+
+EXPORT int __xmknodat(int version, int dirfd, const char *path, mode_t mode, dev_t *dev);
+EXPORT int __xmknodat(int version, int dirfd, const char *path, mode_t mode, dev_t *dev)
+{
+	(void)version;
+	return mknodat(dirfd, path, mode, *dev);
+}
+
+EXPORT int unlinkat(int dirfd, const char *path, int flags)
+{
+	struct dx_place place;
+	const char *where = target(&dirfd, path, &place);
+
+	return where ? REAL(unlinkat)(dirfd, where, flags) : -1;
+}
+
+EXPORT int unlink(const char *path)
+{
+	return unlinkat(AT_FDCWD, path, 0);
+}
+
+EXPORT int fchmodat(int dirfd, const char *path, mode_t mode, int flags)
+{
+	struct dx_place place;
+	const char *where = target(&dirfd, path, &place);
+
+	return where ? REAL(fchmodat)(dirfd, where, mode, flags) : -1;
+}
+
+EXPORT int chmod(const char *path, mode_t mode)
+{
+	return fchmodat(AT_FDCWD, path, mode, 0);
+}
+
+EXPORT int fchownat(int dirfd, const char *path, uid_t owner, gid_t group, int flags)
+{
+	struct dx_place place;
+	const char *where = target(&dirfd, path, &place);
+
+	return where ? REAL(fchownat)(dirfd, where, owner, group, flags) : -1;
+}
+
+EXPORT int chown(const char *path, uid_t owner, gid_t group)
+{
+	return fchownat(AT_FDCWD, path, owner, group, 0);
+}
+
+EXPORT int lchown(const char *path, uid_t owner, gid_t group)
+{
+	return fchownat(AT_FDCWD, path, owner, group, AT_SYMLINK_NOFOLLOW);
+}
+
+EXPORT int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags)
+{
+	struct dx_place place;
+	const char *where = path ? target(&dirfd, path, &place) : NULL;
+
+	if (path && !where)
+		return -1;
+	return REAL(utimensat)(dirfd, where, times, flags);
+}
+
+EXPORT int truncate(const char *path, off_t length)
+{
+	struct dx_place place;
+
+	if (likely(!dx_active() || !dx_maybe(AT_FDCWD, path)) ||
+	    dx_locate(AT_FDCWD, path, &place) == DX_REAL || place.where == DX_MERGED)
+		return REAL(truncate)(path, length);
+	errno = EINVAL;
+	return -1;
+}
+
+int truncate64(const char *path, off64_t length) ALIAS(truncate);

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/* open and its relatives. */
+#include "preload.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "real.h"
+
+static int open_tree(const char *path, int flags)
+{
+	struct stat st;
+	int fd, mode = flags & O_ACCMODE;
+
+	if ((flags & O_CREAT) && (flags & O_EXCL) && REAL(lstat)(path, &st) == 0)
+		return -EEXIST;
+	/* Mode bits bind root too. */
+	if (!(flags & O_PATH) && REAL(stat)(path, &st) == 0 && S_ISREG(st.st_mode) &&
+	    ((mode != O_WRONLY && !(st.st_mode & 0444)) || (mode != O_RDONLY && !(st.st_mode & 0222))))
+		return -EACCES;
+	if (flags & O_CREAT && REAL(stat)(path, &st) < 0)
+		return -EACCES;
+	/* Attributes can be read so far; a write must not touch the file that shows the value. */
+	if (mode != O_RDONLY && !(flags & O_PATH))
+		return REAL(stat)(path, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? -EISDIR : -EACCES;
+	fd = REAL(open)(path, flags & ~(O_CREAT | O_EXCL | O_TRUNC));
+	if (fd < 0)
+		return -errno;
+	dx_mark(fd, MARK_TREE);
+	return fd;
+}
+
+static bool minor_at(int dirfd, const char *path, uint32_t *minor)
+{
+	struct stat st;
+	int saved = errno;
+	bool found = REAL(fstatat)(dirfd, path, &st, 0) == 0 && dx_node_minor(&st, minor);
+
+	errno = saved;
+	return found;
+}
+
+/* An open that the kernel has answered: was it an alias of a device? */
+static int settle(int dirfd, const char *path, int flags, int fd)
+{
+	uint32_t minor;
+
+	if (fd < 0) {
+		/* A node made by a real mknod: no driver, or a mount or a container that allows none. */
+		if ((errno == ENXIO || errno == ENODEV || errno == EACCES || errno == EPERM) && path &&
+		    minor_at(dirfd, path, &minor))
+			return dx_edge(dx_open_device(minor, flags));
+		return fd;
+	}
+	dx_mark(fd, 0);
+	if (unlikely(dx_table_header(dx_session.table)->nr_aliases)) {
+		struct stat st;
+
+		if (REAL(fstat)(fd, &st) == 0 && S_ISREG(st.st_mode) && dx_node_minor(&st, &minor)) {
+			if (flags & O_PATH) {
+				dx_mark(fd, MARK_DAX);
+				return fd;
+			}
+			close(fd);
+			return dx_edge(dx_open_device(minor, flags));
+		}
+	}
+	return fd;
+}
+
+static int open_common(int dirfd, const char *path, int flags, mode_t mode)
+{
+	struct dx_place place;
+	int fd;
+
+	if (!dx_active())
+		return REAL(openat)(dirfd, path, flags, mode);
+	if (likely(!dx_maybe(dirfd, path)))
+		return settle(dirfd, path, flags, REAL(openat)(dirfd, path, flags, mode));
+	switch (dx_locate(dirfd, path, &place)) {
+	case DX_NODE:
+		return dx_edge(dx_open_node(place.path, flags));
+	case DX_TREE:
+		return dx_edge(open_tree(place.path, flags));
+	case DX_MERGED:
+		fd = REAL(openat)(dirfd, path, flags, mode);
+		if (fd >= 0)
+			dx_mark(fd, MARK_MERGED);
+		return fd;
+	default:
+		return settle(dirfd, path, flags, REAL(openat)(dirfd, path, flags, mode));
+	}
+}
+
+static mode_t mode_of(int flags, va_list arguments)
+{
+	return flags & (O_CREAT | __O_TMPFILE) ? va_arg(arguments, mode_t) : 0;
+}
+
+EXPORT int open(const char *path, int flags, ...)
+{
+	va_list arguments;
+	mode_t mode;
+
+	va_start(arguments, flags);
+	mode = mode_of(flags, arguments);
+	va_end(arguments);
+	return open_common(AT_FDCWD, path, flags, mode);
+}
+
+EXPORT int openat(int dirfd, const char *path, int flags, ...)
+{
+	va_list arguments;
+	mode_t mode;
+
+	va_start(arguments, flags);
+	mode = mode_of(flags, arguments);
+	va_end(arguments);
+	return open_common(dirfd, path, flags, mode);
+}
+
+EXPORT int creat(const char *path, mode_t mode)
+{
+	return open_common(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
+
+int open64(const char *path, int flags, ...) ALIAS(open);
+int openat64(int dirfd, const char *path, int flags, ...) ALIAS(openat);
+int creat64(const char *path, mode_t mode) ALIAS(creat);
+
+EXPORT int __open_2(const char *path, int flags);
+EXPORT int __open_2(const char *path, int flags)
+{
+	return open_common(AT_FDCWD, path, flags, 0);
+}
+
+EXPORT int __openat_2(int dirfd, const char *path, int flags);
+EXPORT int __openat_2(int dirfd, const char *path, int flags)
+{
+	return open_common(dirfd, path, flags, 0);
+}
+
+int __open64_2(const char *path, int flags) ALIAS(__open_2);
+int __openat64_2(int dirfd, const char *path, int flags) ALIAS(__openat_2);
+
+static int flags_of(const char *mode)
+{
+	int flags = strchr(mode, '+') ? O_RDWR : mode[0] == 'r' ? O_RDONLY : O_WRONLY;
+
+	if (strchr(mode, 'e'))
+		flags |= O_CLOEXEC;
+	if (strchr(mode, 'x'))
+		flags |= O_EXCL;
+	return flags | (mode[0] == 'a' ? O_APPEND | O_CREAT : mode[0] == 'w' ? O_CREAT | O_TRUNC : 0);
+}
+
+EXPORT FILE *fopen(const char *path, const char *mode)
+{
+	struct dx_place place;
+	FILE *file;
+	int fd;
+
+	if (likely(!dx_active() || !dx_maybe(AT_FDCWD, path)) || dx_locate(AT_FDCWD, path, &place) == DX_REAL)
+		return REAL(fopen)(path, mode);
+	fd = open_common(AT_FDCWD, path, flags_of(mode), 0666);
+	if (fd < 0)
+		return NULL;
+	file = REAL(fdopen)(fd, mode);
+	if (!file)
+		close(fd);
+	return file;
+}
+
+EXPORT FILE *freopen(const char *path, const char *mode, FILE *stream)
+{
+	struct dx_place place;
+	char link[32];
+	FILE *file;
+	int fd;
+
+	if (likely(!dx_active() || !dx_maybe(AT_FDCWD, path)) || dx_locate(AT_FDCWD, path, &place) == DX_REAL)
+		return REAL(freopen)(path, mode, stream);
+	fd = open_common(AT_FDCWD, path, flags_of(mode), 0666);
+	if (fd < 0) {
+		fclose(stream);
+		return NULL;
+	}
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	file = REAL(freopen)(link, mode, stream);
+	if (file)
+		dx_mark_if_ours(fileno(file));
+	close(fd);
+	return file;
+}
+
+FILE *fopen64(const char *path, const char *mode) ALIAS(fopen);
+FILE *freopen64(const char *path, const char *mode, FILE *stream) ALIAS(freopen);

@@ -1,0 +1,71 @@
+"""The plugin manager: built-in features and installed plugins come through the same hooks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from types import SimpleNamespace
+
+import pluggy
+
+from daxemu import hookspecs
+from daxemu.backing.store import BackingStore
+from daxemu.backing.tmpfs import TmpfsStore
+from daxemu.errors import UsageError
+
+__all__ = ["PluginInfo", "list_plugins", "load_plugins", "registered_stores"]
+
+
+@hookspecs.hookimpl
+def _register_builtin() -> list[type[BackingStore]]:
+    return [TmpfsStore]
+
+
+_BUILTIN = SimpleNamespace(daxemu_register_backends=_register_builtin)
+
+
+@cache
+def load_plugins() -> pluggy.PluginManager:
+    """Return the manager with every installed plugin (entry point group ``daxemu``) loaded.
+
+    Raises UsageError naming the plugin for a hook that does not exist or has a wrong signature.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(_BUILTIN, name="builtin")
+    try:
+        manager.load_setuptools_entrypoints(hookspecs.PROJECT)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise UsageError(f"plugin {manager.get_name(error.plugin)}: {error}") from error
+    return manager
+
+
+def registered_stores() -> list[type[BackingStore]]:
+    """Every backing store that some plugin brings."""
+    return [store for stores in load_plugins().hook.daxemu_register_backends() for store in stores]
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """One plugin as ``daxemu plugins`` shows it."""
+
+    name: str
+    version: str
+    backends: dict[str, str]
+
+
+def list_plugins() -> list[PluginInfo]:
+    """Every loaded plugin, with its backends and what their probes say."""
+    manager = load_plugins()
+    distributions = dict(manager.list_plugin_distinfo())
+    found = []
+    for name, plugin in manager.list_name_plugin():
+        if plugin is None:
+            continue
+        dist = distributions.get(plugin)
+        register = getattr(plugin, "daxemu_register_backends", list)
+        stores = {store.name: str(store.probe()) for store in register()}
+        found.append(PluginInfo(name, dist.version if dist else version("daxemu"), stores))
+    return found

@@ -1,0 +1,1 @@
+"""What other processes see of an engine: a private directory, a table, a socket, a tree."""

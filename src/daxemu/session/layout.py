@@ -1,0 +1,163 @@
+"""The shared table and the wire protocol, once: Python packs by it, the C header is generated from it.
+
+Run as a program (``python layout.py HEADER``) this file writes the header; it therefore imports
+nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from dataclasses import dataclass
+
+__all__ = [
+    "AGENT",
+    "CONSTANTS",
+    "DEVICE",
+    "DEVICE_ALIVE",
+    "DEVICE_PRESENT",
+    "DEVICES_OFFSET",
+    "HEADER",
+    "MESSAGE",
+    "MESSAGE_MAGIC",
+    "NODE",
+    "NODES_OFFSET",
+    "NODE_ALIAS",
+    "NODE_PRESENT",
+    "NR_DEVICES",
+    "NR_NODES",
+    "OPEN",
+    "OWNED_PATHS",
+    "REGISTER_NODE",
+    "REVOKED_OFFSET",
+    "SYNC",
+    "TABLE_MAGIC",
+    "TABLE_SIZE",
+    "WIRE_VERSION",
+    "Record",
+]
+
+_C_TYPES = {"I": "uint32_t", "i": "int32_t", "Q": "uint64_t"}
+
+
+@dataclass(frozen=True)
+class Record:
+    """A C struct without padding: ``fields`` maps each name to a struct format character."""
+
+    name: str
+    fields: dict[str, str]
+
+    @property
+    def format(self) -> str:
+        """Format for the struct module, native byte order."""
+        return "=" + "".join(self.fields.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return struct.calcsize(self.format)
+
+    def offset(self, name: str) -> int:
+        """Where a field begins, in bytes."""
+        names = list(self.fields)
+        return struct.calcsize("=" + "".join(self.fields[before] for before in names[: names.index(name)]))
+
+    def pack(self, **values: int) -> bytes:
+        """Bytes of one record; fields that are not named are 0."""
+        unknown = values.keys() - self.fields.keys()
+        assert not unknown, f"{self.name} has no fields {unknown}"
+        return struct.pack(self.format, *(values.get(name, 0) for name in self.fields))
+
+    def unpack(self, data: bytes) -> dict[str, int]:
+        """Fields of one record."""
+        return dict(zip(self.fields, struct.unpack_from(self.format, data), strict=True))
+
+    def c_struct(self) -> str:
+        """The same as a C declaration."""
+        body = "".join(f"\t{_C_TYPES[code]} {name};\n" for name, code in self.fields.items())
+        size = f'_Static_assert(sizeof(struct {self.name}) == {self.size}, "layout of {self.name}");\n'
+        return f"struct {self.name} {{\n{body}}};\n{size}"
+
+
+WIRE_VERSION = 1
+TABLE_MAGIC = 0x3154584144  # "DAXT1"
+MESSAGE_MAGIC = 0x44584D31
+
+# ``seq`` is odd while a writer is at work; readers copy, then look again.
+HEADER = Record(
+    "table_header",
+    {
+        "magic": "Q",
+        "version": "I",
+        "seq": "I",
+        "owner_pid": "I",
+        "major": "I",
+        "nr_devices": "I",
+        "nr_nodes": "I",
+        "nr_aliases": "I",
+        "reserved": "I",
+    },
+)
+
+DEVICE_PRESENT = 1
+DEVICE_ALIVE = 2
+
+# A device's slot is its minor. ``dev`` and ``ino`` name its backing file, the unified inode.
+DEVICE = Record(
+    "table_device",
+    {"flags": "I", "minor": "I", "dev": "Q", "ino": "Q", "size": "Q", "align": "Q", "region": "i", "id": "i"},
+)
+
+NODE_PRESENT = 1
+NODE_ALIAS = 2
+
+# A node is an ordinary file that stands for a device number: /dev/daxX.Y, or an alias made by mknod.
+NODE = Record("table_node", {"dev": "Q", "ino": "Q", "minor": "I", "flags": "I"})
+
+NR_DEVICES = 16384
+NR_NODES = NR_DEVICES + 1024
+DEVICES_OFFSET = 4096
+NODES_OFFSET = DEVICES_OFFSET + NR_DEVICES * DEVICE.size
+TABLE_SIZE = (NODES_OFFSET + NR_NODES * NODE.size + 4095) & ~4095
+
+# Requests of a client, answered with the same type: OPEN brings the backing file's descriptor;
+# AGENT turns the connection into one that the engine sends SYNC on, answered when it is done;
+# REGISTER_NODE carries a descriptor of the alias.
+OPEN = 1
+AGENT = 2
+REGISTER_NODE = 3
+SYNC = 4
+
+MESSAGE = Record(
+    "message",
+    {"magic": "I", "version": "I", "type": "I", "length": "I", "status": "i", "minor": "I", "serial": "Q"},
+)
+
+# Below these directories only the emulated tree exists, whatever the machine has.
+OWNED_PATHS = ("/sys/bus/dax", "/sys/class/dax", "/sys/bus/nd", "/sys/class/nd")
+
+# A mapping is revoked by moving it this many bytes up in its backing file, far past the end.
+REVOKED_OFFSET = 1 << 50
+
+CONSTANTS = {
+    name: value
+    for name, value in list(globals().items())
+    if name.isupper() and isinstance(value, int) and not name.startswith("_")
+}
+
+
+def c_header() -> str:
+    """The whole as a C header."""
+    defines = "".join(f"#define DX_{name} {value:#x}\n" for name, value in CONSTANTS.items())
+    structs = "\n".join(record.c_struct() for record in (HEADER, DEVICE, NODE, MESSAGE))
+    owned = ", ".join(f'"{path}"' for path in OWNED_PATHS)
+    return (
+        "/* Generated from session/layout.py: change it there. */\n"
+        "#ifndef DX_LAYOUT_H\n#define DX_LAYOUT_H\n#include <stdint.h>\n\n"
+        f"{defines}#define DX_OWNED_PATHS {{ {owned} }}\n\n{structs}\n#endif\n"
+    )
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1], "w", encoding="ascii") as header:
+        header.write(c_header())

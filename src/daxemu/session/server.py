@@ -1,0 +1,207 @@
+"""The engine's end of the wire: hands out backing files, and reaches every process that maps a device."""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daxemu.errors import KernelError
+from daxemu.session import layout
+
+__all__ = ["Agent", "Server"]
+
+
+@dataclass(frozen=True, eq=False)
+class Agent:
+    """A process that maps devices, and the connection to the agent in it."""
+
+    pid: int
+    connection: socket.socket
+    answers: dict[int, int] = field(default_factory=dict)
+
+
+def _process_state(pid: int) -> str:
+    """One letter as in ps; "gone" without such a process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "gone"
+
+
+class Server:
+    """Answers requests on a socket, in a thread of its own; takes no lock that an operation of the engine holds.
+
+    ``backing_fd(minor)`` gives the descriptor of a device's file, ``register_alias(minor, fd)``
+    learns of a node; both raise KernelError to refuse.
+    """
+
+    def __init__(
+        self, path: Path, backing_fd: Callable[[int], int], register_alias: Callable[[int, int], None]
+    ) -> None:
+        self._backing_fd = backing_fd
+        self._register_alias = register_alias
+        self._agents: dict[socket.socket, Agent] = {}
+        self._changed = threading.Condition()  # guards the agents and their answers
+        self._serial = 0
+        self._selector = selectors.DefaultSelector()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(str(path))
+        self._listener.listen(128)
+        self._wake_end, self._wake = socket.socketpair()
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._wake_end, selectors.EVENT_READ, None)
+        self._thread = threading.Thread(target=self._serve, name="daxemu-server", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.data is None:
+                    return
+                key.data(key.fileobj)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        connection.settimeout(5)
+        self._selector.register(connection, selectors.EVENT_READ, self._receive)
+
+    def _drop(self, connection: socket.socket) -> None:
+        try:
+            self._selector.unregister(connection)
+        except KeyError:
+            pass
+        connection.close()
+
+    def _receive(self, connection: socket.socket) -> None:
+        fds: list[int] = []
+        try:
+            data, fds, _, _ = socket.recv_fds(connection, layout.MESSAGE.size + 1, 4)
+            request = self._parse(data)
+            if request is None:
+                self._drop(connection)
+            else:
+                self._answer(connection, request, fds)
+        except OSError:
+            self._drop(connection)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    @staticmethod
+    def _parse(data: bytes) -> dict[str, int] | None:
+        """The request, or None for what is none of ours: wrong length, magic or version."""
+        if len(data) != layout.MESSAGE.size:
+            return None
+        request = layout.MESSAGE.unpack(data)
+        expected = (layout.MESSAGE_MAGIC, layout.WIRE_VERSION, layout.MESSAGE.size)
+        return request if (request["magic"], request["version"], request["length"]) == expected else None
+
+    def _answer(self, connection: socket.socket, request: dict[str, int], fds: list[int]) -> None:
+        status, answer_fd = 0, -1
+        try:
+            match request["type"]:
+                case layout.OPEN:
+                    answer_fd = self._backing_fd(request["minor"])
+                case layout.AGENT:
+                    self._adopt(connection)
+                case layout.REGISTER_NODE if fds:
+                    self._register_alias(request["minor"], fds[0])
+                case _:
+                    status = -errno.ENOSYS
+        except KernelError as error:
+            status = -(error.errno or errno.EIO)
+        socket.send_fds(
+            connection, [layout.MESSAGE.pack(**(request | {"status": status}))], [answer_fd] if answer_fd >= 0 else []
+        )
+
+    # -- agents -------------------------------------------------------------------------------
+
+    def _adopt(self, connection: socket.socket) -> None:
+        """From now on the engine speaks first on this connection."""
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        agent = Agent(struct.unpack("3i", credentials)[0], connection)
+        self._selector.modify(connection, selectors.EVENT_READ, lambda _: self._hear(agent))
+        with self._changed:
+            self._agents[connection] = agent
+
+    def _hear(self, agent: Agent) -> None:
+        """An agent has answered, or its process has ended."""
+        try:
+            answer = self._parse(agent.connection.recv(layout.MESSAGE.size + 1))
+        except OSError:
+            answer = None
+        with self._changed:
+            if answer is None:
+                del self._agents[agent.connection]
+                self._drop(agent.connection)
+            else:
+                agent.answers[answer["serial"]] = answer["status"]
+            self._changed.notify_all()
+
+    def mappers(self) -> list[int]:
+        """Ids of the processes that map, or have mapped, a device."""
+        with self._changed:
+            return [agent.pid for agent in self._agents.values()]
+
+    def synchronise(self, minor: int, patience: float = 5.0) -> list[str]:
+        """Have every process bring its mappings of a device in line with the table.
+
+        Waits for all of them together at most ``patience`` seconds; returns a line about each that
+        did not answer. A stopped process is not waited for: its agent acts before it runs on.
+        """
+        with self._changed:
+            self._serial += 1
+            serial = self._serial
+            agents = [agent for agent in self._agents.values() if self._ask(agent, minor, serial)]
+        deadline = time.monotonic() + patience
+        return [line for agent in agents if (line := self._await(agent, serial, deadline))]
+
+    @staticmethod
+    def _ask(agent: Agent, minor: int, serial: int) -> bool:
+        message = layout.MESSAGE.pack(
+            magic=layout.MESSAGE_MAGIC,
+            version=layout.WIRE_VERSION,
+            type=layout.SYNC,
+            length=layout.MESSAGE.size,
+            minor=minor,
+            serial=serial,
+        )
+        try:
+            agent.connection.send(message)
+        except OSError:  # just ended; the thread will hear of it
+            return False
+        return True
+
+    def _await(self, agent: Agent, serial: int, deadline: float) -> str | None:
+        with self._changed:
+            while serial not in agent.answers:
+                if agent.connection not in self._agents:
+                    return None
+                if self._changed.wait(0.05):
+                    continue
+                state = _process_state(agent.pid)
+                if state in "Tt" or time.monotonic() > deadline:
+                    return f"process {agent.pid} (state {state}) has not yet revoked its mappings"
+            status = agent.answers.pop(serial)
+        return f"process {agent.pid} could not: {os.strerror(-status)}" if status < 0 else None
+
+    def close(self) -> None:
+        """Stop serving; every connection ends."""
+        self._wake.send(b"x")
+        self._thread.join()
+        for key in list(self._selector.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.close()
+        self._selector.close()
+        self._wake.close()

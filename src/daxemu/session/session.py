@@ -1,0 +1,117 @@
+"""A session: the projection of one engine for other processes."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+
+from daxemu.backing import BackingFile
+from daxemu.errors import KernelError
+from daxemu.kernel.bus import DaxBus
+from daxemu.kernel.device import DevDax
+from daxemu.kernel.region import DaxRegion
+from daxemu.session.directory import SessionDirectory, sweep
+from daxemu.session.projection import Projection
+from daxemu.session.server import Server
+from daxemu.session.table import Table
+from daxemu.sysfs.tree import bus_tree, device_tree, region_tree
+
+__all__ = ["PRELOAD_LIBRARY", "Session"]
+
+PRELOAD_LIBRARY = Path(str(files("daxemu"))) / "libdaxemu-preload.so"
+
+_log = logging.getLogger("daxemu")
+
+
+class Session:
+    """Directory, table, tree and server. Made when the first program is started; the engine tells it what changes."""
+
+    def __init__(self, *, major: int) -> None:
+        sweep()
+        self._directory = SessionDirectory()
+        self.path = self._directory.path
+        self._projection = Projection(self.path)
+        self._table = Table(self.path / "table", major=major)
+        self._devices: dict[int, DevDax] = {}
+        self._aliases: list[int] = []
+        self._server = Server(self.path / "sock", self._backing_fd, self._register_alias)
+
+    def environ(self) -> dict[str, str]:
+        """The two variables by which a program finds the devices; an LD_PRELOAD that is set stays behind ours."""
+        preload = [str(PRELOAD_LIBRARY), *os.environ.get("LD_PRELOAD", "").split()]
+        return {"DAXEMU_SESSION": str(self.path), "LD_PRELOAD": " ".join(dict.fromkeys(preload))}
+
+    # -- requests; in the server's thread -------------------------------------------------------
+
+    def _backing_fd(self, minor: int) -> int:
+        device = self._devices.get(minor)
+        if device is None or not device.alive:
+            raise KernelError(errno.ENXIO, f"no device has minor {minor}")
+        assert isinstance(device.backing, BackingFile)
+        return device.backing.fd
+
+    def _register_alias(self, minor: int, fd: int) -> None:
+        status = os.fstat(fd)
+        self._table.add_alias(minor, (status.st_dev, status.st_ino))
+        self._aliases.append(os.dup(fd))  # while it is held, no other file gets the same inode number
+
+    # -- what the engine tells ----------------------------------------------------------------
+
+    def show_bus(self, bus: DaxBus) -> None:
+        """Show the bus and its drivers."""
+        self._projection.update("bus", bus_tree(bus))
+
+    def show_region(self, region: DaxRegion) -> None:
+        """Show a region as it is now."""
+        self._projection.update(f"region{region.id}", region_tree(region))
+
+    def hide_region(self, region: DaxRegion) -> None:
+        """A region is gone."""
+        self._projection.remove(f"region{region.id}")
+
+    def show_device(self, device: DevDax) -> None:
+        """Show a device as it is now, or that it is gone."""
+        minor = device.devt.minor
+        if not device.registered:
+            self._table.clear_device(minor)
+            self._projection.remove(device.name)
+            self._devices.pop(minor, None)
+            return
+        assert isinstance(device.backing, BackingFile)
+        self._devices[minor] = device
+        self._table.set_device(
+            minor,
+            alive=device.alive,
+            identity=device.backing.identity,
+            size=device.size,
+            align=device.align,
+            region=device.region.id,
+            id=device.id,
+        )
+        self._projection.update(device.name, device_tree(device))
+        try:
+            node = (self.path / "dev" / device.name).stat()
+        except FileNotFoundError:  # a program has unlinked its node, as it may
+            return
+        self._table.set_node(minor, (node.st_dev, node.st_ino))
+
+    def synchronise(self, device: DevDax) -> None:
+        """Revoke or restore the device's mappings in every process, as the table says."""
+        for line in self._server.synchronise(device.devt.minor):
+            _log.warning("%s: %s", device.name, line)
+
+    def mappers(self) -> Iterable[int]:
+        """Ids of the processes that map devices."""
+        return self._server.mappers()
+
+    def close(self) -> None:
+        """End in order: programs that still run see their devices gone, nothing stays behind."""
+        self._table.close()
+        self._server.close()
+        for fd in self._aliases:
+            os.close(fd)
+        self._directory.remove()

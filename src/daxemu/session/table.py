@@ -1,0 +1,87 @@
+"""The shared table, written: which devices and nodes there are, for readers that take no lock."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from pathlib import Path
+
+from daxemu._core import table_write
+from daxemu.errors import KernelError
+from daxemu.session import layout
+
+__all__ = ["Table"]
+
+
+class Table:
+    """The one writer of a session's table."""
+
+    def __init__(self, path: Path, *, major: int) -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(fd, layout.TABLE_SIZE)
+            self._memory = mmap.mmap(fd, layout.TABLE_SIZE)
+        finally:
+            os.close(fd)
+        self._header = {
+            "magic": layout.TABLE_MAGIC,
+            "version": layout.WIRE_VERSION,
+            "owner_pid": os.getpid(),
+            "major": major,
+        }
+        self._aliases = 0
+        self._write_header()
+
+    def _write_header(self) -> None:
+        """Everything but ``seq``, which the write itself advances."""
+        data = layout.HEADER.pack(**self._header)
+        at = layout.HEADER.offset("seq")
+        table_write(self._memory, 0, data[:at])
+        table_write(self._memory, at + 4, data[at + 4 :])
+
+    def _raise_to(self, name: str, value: int) -> None:
+        if self._header.get(name, 0) < value:
+            self._header[name] = value
+            self._write_header()
+
+    def set_device(self, minor: int, *, alive: bool, identity: tuple[int, int], size: int, align: int, **name: int) -> None:
+        """Show a device. ENOSPC for a minor that the table has no room for."""
+        if minor >= layout.NR_DEVICES:
+            raise KernelError(errno.ENOSPC, f"a session shows at most {layout.NR_DEVICES} devices to programs")
+        flags = layout.DEVICE_PRESENT | (layout.DEVICE_ALIVE if alive else 0)
+        dev, ino = identity
+        record = layout.DEVICE.pack(flags=flags, minor=minor, dev=dev, ino=ino, size=size, align=align, **name)
+        table_write(self._memory, layout.DEVICES_OFFSET + minor * layout.DEVICE.size, record)
+        self._raise_to("nr_devices", minor + 1)
+
+    def clear_device(self, minor: int) -> None:
+        """A device and its node are gone."""
+        table_write(self._memory, layout.DEVICES_OFFSET + minor * layout.DEVICE.size, bytes(layout.DEVICE.size))
+        self._set_node(minor, bytes(layout.NODE.size))
+
+    def _set_node(self, slot: int, record: bytes) -> None:
+        table_write(self._memory, layout.NODES_OFFSET + slot * layout.NODE.size, record)
+
+    def set_node(self, minor: int, identity: tuple[int, int]) -> None:
+        """Show which file stands for a device's node in /dev."""
+        dev, ino = identity
+        self._set_node(minor, layout.NODE.pack(dev=dev, ino=ino, minor=minor, flags=layout.NODE_PRESENT))
+
+    def add_alias(self, minor: int, identity: tuple[int, int]) -> None:
+        """Show one more file that stands for a device number. ENOSPC when there is no room."""
+        if layout.NR_DEVICES + self._aliases >= layout.NR_NODES:
+            raise KernelError(errno.ENOSPC, f"a session keeps at most {layout.NR_NODES - layout.NR_DEVICES} aliases")
+        dev, ino = identity
+        flags = layout.NODE_PRESENT | layout.NODE_ALIAS
+        self._set_node(
+            layout.NR_DEVICES + self._aliases, layout.NODE.pack(dev=dev, ino=ino, minor=minor, flags=flags)
+        )
+        self._aliases += 1
+        self._raise_to("nr_aliases", self._aliases)
+
+    def close(self) -> None:
+        """Tell programs that outlive the session that it ended in order."""
+        self._header["magic"] = 0
+        self._write_header()
+        self._memory.close()
