@@ -1,10 +1,18 @@
-"""daxemu: Linux device-DAX in user space, for people who test storage software."""
+"""daxemu: Linux device-DAX in user space, for people who test storage software.
 
-from daxemu.engine import DaxDevice, DaxRegion, Engine
-from daxemu.errors import DaxBusError, DaxemuError, KernelError, UsageError
-from daxemu.file import DaxFile
-from daxemu.hookspecs import hookimpl
-from daxemu.mapping import DaxMapping
+The names are loaded when they are first used: pytest imports this package in every run of a
+project that has it installed, also in those that need no device.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daxemu.engine import DaxDevice, DaxRegion, Engine
+    from daxemu.errors import DaxBusError, DaxemuError, KernelError, UsageError
+    from daxemu.file import DaxFile
+    from daxemu.hookspecs import hookimpl
+    from daxemu.mapping import DaxMapping
 
 __all__ = [
     "DaxBusError",
@@ -20,3 +28,28 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "DaxDevice": "engine",
+    "DaxRegion": "engine",
+    "Engine": "engine",
+    "DaxBusError": "errors",
+    "DaxemuError": "errors",
+    "KernelError": "errors",
+    "UsageError": "errors",
+    "DaxFile": "file",
+    "hookimpl": "hookspecs",
+    "DaxMapping": "mapping",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'daxemu' has no attribute {name!r}")
+    value = getattr(import_module(f"daxemu.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -23,6 +23,7 @@ from daxemu.kernel.ids import MINORMASK
 from daxemu.kernel.ports import Backing, Event
 from daxemu.kernel.providers import find_provider
 from daxemu.kernel.pseudofs import NodeInode
+from daxemu.kernel.region import ALIGNMENTS
 from daxemu.kernel.region import DaxRegion as KernelRegion
 from daxemu.launch.start import popen, run
 from daxemu.plugins import registered_stores
@@ -45,7 +46,8 @@ def _free_major() -> int:
     """
     lines = Path("/proc/devices").read_text().partition("Block devices:")[0].splitlines()
     taken = {int(line.split()[0]) for line in lines if line.strip()[:1].isdigit()}
-    return next(major for major in (*range(254, 233, -1), *range(511, 383, -1)) if major not in taken)
+    free: list[int] = [major for major in (*range(254, 233, -1), *range(511, 383, -1)) if major not in taken]
+    return free[0]
 
 
 class _Launcher:
@@ -297,20 +299,23 @@ class Engine(_Launcher):
         """Add a region of ``size`` bytes that its devices have for themselves.
 
         A ``pmem`` region is static: it comes with its one device. An ``hmem`` region starts empty:
-        ``create_device`` makes devices in it. UsageError: unknown provider or backend, or a backend
-        that does not work here. EINVAL: an alignment other than 4K, 2M, 1G. ENOMEM: size not a
-        multiple of the alignment, or no memory for it.
+        ``create_device`` makes devices in it. UsageError: unknown provider or backend, a backend
+        that does not work here, an alignment other than 4K, 2M, 1G, a size that is not a multiple
+        of it. ENOMEM: no memory for it.
         """
         found = find_provider(provider)
         store = find_store(registered_stores(), backend)()
         length, alignment = parse_size(size), parse_size(align)
+        if alignment not in ALIGNMENTS:
+            raise UsageError(f"alignment {align!r}: a device is aligned to {', '.join(map(format_size, ALIGNMENTS))}")
+        if length == 0 or length % alignment:
+            unit = format_size(alignment)
+            raise UsageError(f"size {size!r} is not a multiple of the alignment {unit}; give a size such as {unit!r}")
         with self._operation() as core:
             start = self._next_start
             self._stores[start] = store
             try:
-                region = core.add_region(
-                    found, start=start, size=length, align=alignment, idle=not found.static
-                )
+                region = core.add_region(found, start=start, size=length, align=alignment, idle=not found.static)
             except BaseException:
                 del self._stores[start]
                 raise
@@ -420,6 +425,6 @@ class _Processes:
         self._engine = engine
         self._device = device
 
-    def unmap(self, first: int, last: int) -> None:
+    def unmap(self, first: int, last: int) -> None:  # noqa: ARG002
         """Revoke. The range is not looked at: a shrink has cut the file, all else revokes the whole."""
         self._engine._synchronise(self._device)

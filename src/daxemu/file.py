@@ -55,7 +55,9 @@ class DaxFile:
             raise ValueError("the file is closed")
         return self._fd
 
-    def mmap(self, length: int | str | None = None, *, offset: int | str = 0, writable: bool | None = None) -> DaxMapping:
+    def mmap(
+        self, length: int | str | None = None, *, offset: int | str = 0, writable: bool | None = None
+    ) -> DaxMapping:
         """Map ``length`` bytes from ``offset``, both by default the whole device, for all to share.
 
         ENXIO: the device is dead. EINVAL: offset or length not a multiple of the alignment.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from types import TracebackType
 from typing import TYPE_CHECKING, overload
 
@@ -42,7 +41,9 @@ class DaxMapping(Mapping):
         """Store ``data`` at ``offset``. Raises DaxBusError where SIGBUS would be, IndexError outside."""
         stopped = self._write(offset, data)
         if stopped is not None:
-            raise DaxBusError(f"cannot write byte {stopped} of the mapping: revoked, past the device, or read-only", stopped)
+            raise DaxBusError(
+                f"cannot write byte {stopped} of the mapping: revoked, past the device, or read-only", stopped
+            )
 
     def _bounds(self, key: slice) -> tuple[int, int]:
         start, stop, step = key.indices(len(self))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
-from types import SimpleNamespace
 
 import pluggy
 
-from daxemu import hookspecs
+from daxemu import __version__, hookspecs
 from daxemu.backing.store import BackingStore
 from daxemu.backing.tmpfs import TmpfsStore
 from daxemu.errors import UsageError
@@ -17,12 +15,10 @@ from daxemu.errors import UsageError
 __all__ = ["PluginInfo", "list_plugins", "load_plugins", "registered_stores"]
 
 
-@hookspecs.hookimpl
-def _register_builtin() -> list[type[BackingStore]]:
-    return [TmpfsStore]
-
-
-_BUILTIN = SimpleNamespace(daxemu_register_backends=_register_builtin)
+class _Builtin:
+    @hookspecs.hookimpl
+    def daxemu_register_backends(self) -> list[type[BackingStore]]:
+        return [TmpfsStore]
 
 
 @cache
@@ -33,7 +29,7 @@ def load_plugins() -> pluggy.PluginManager:
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    manager.register(_BUILTIN, name="builtin")
+    manager.register(_Builtin(), name="builtin")
     try:
         manager.load_setuptools_entrypoints(hookspecs.PROJECT)
         manager.check_pending()
@@ -67,5 +63,5 @@ def list_plugins() -> list[PluginInfo]:
         dist = distributions.get(plugin)
         register = getattr(plugin, "daxemu_register_backends", list)
         stores = {store.name: str(store.probe()) for store in register()}
-        found.append(PluginInfo(name, dist.version if dist else version("daxemu"), stores))
+        found.append(PluginInfo(name, dist.version if dist else __version__, stores))
     return found

@@ -86,9 +86,7 @@ def find_store(stores: Iterable[type[BackingStore]], name: str) -> type[BackingS
     """Return the store of that name. Raises UsageError if there is none, or if it does not work here."""
     by_name = {store.name: store for store in stores}
     if name not in by_name:
-        raise UsageError(
-            f"unknown backend {name!r}; there are: {', '.join(sorted(by_name))} (more come as plugins, see 'daxemu plugins')"
-        )
+        raise UsageError(f"unknown backend {name!r}; there are: {', '.join(sorted(by_name))} (plugins bring more)")
     probe = by_name[name].probe()
     if not probe.available:
         raise UsageError(f"backend {name!r} does not work here: {probe}")

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from daxemu.backing.store import BackingStore, Probe
+from daxemu.units import format_size
 
 __all__ = ["TmpfsStore"]
 
@@ -40,7 +41,9 @@ class TmpfsStore(BackingStore):
         try:
             os.close(os.memfd_create("daxemu-probe"))
         except OSError as error:
-            return Probe(False, f"memfd_create: {error.strerror}", "allow memfd_create in the container's seccomp filter")
+            return Probe(
+                False, f"memfd_create: {error.strerror}", "allow memfd_create in the container's seccomp filter"
+            )
         return Probe(True)
 
     def create(self, label: str, size: int) -> int:
@@ -63,4 +66,7 @@ class TmpfsStore(BackingStore):
     def _check(size: int) -> None:
         limit = _memory_limit()
         if size > limit:
-            raise OSError(errno.ENOMEM, f"{size} bytes are more than the {limit} bytes of memory there are")
+            raise OSError(
+                errno.ENOMEM,
+                f"{format_size(size)} is more than the {limit >> 20}M of memory there is; ask for a smaller size",
+            )

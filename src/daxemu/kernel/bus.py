@@ -44,11 +44,13 @@ class DeviceDax(Driver):
 
     def remove(self, device: DevDax) -> None:
         """Revoke everything, then unregister; nodes forget the device."""
-        device.kill()
-        device.core.chrdevs.remove(device.devt)
-        for node in device.openers:
-            node.cd_forget()
-        device.openers.clear()
+        try:
+            device.kill()
+        finally:
+            device.core.chrdevs.remove(device.devt)
+            for node in device.openers:
+                node.cd_forget()
+            device.openers.clear()
 
 
 class DaxBus:
@@ -66,10 +68,11 @@ class DaxBus:
 
     def unregister_driver(self, driver: Driver) -> None:
         """Unbind its devices, then forget the driver."""
-        for device in list(self.devices.values()):
-            if device.driver is driver:
-                self.unbind(device)
-        del self.drivers[driver.name]
+        with ExitStack() as steps:
+            steps.callback(self.drivers.pop, driver.name)
+            for device in self.devices.values():
+                if device.driver is driver:
+                    steps.callback(self.unbind, device)
 
     def bind(self, device: DevDax, driver_name: str = DeviceDax.name) -> None:
         """Give a device to a driver and bring it alive.
@@ -96,6 +99,8 @@ class DaxBus:
         """Take a device from its driver; every mapping of it is revoked. ENODEV if it has none."""
         if device.driver is None:
             raise KernelError(errno.ENODEV, f"{device.name} is not bound")
-        device.driver.remove(device)
-        device.driver = None
-        device.core.publish(Event("unbind", device))
+        try:
+            device.driver.remove(device)
+        finally:
+            device.driver = None
+            device.core.publish(Event("unbind", device))

@@ -45,14 +45,15 @@ class DaxCore:
     def boot(self) -> None:
         """Mount the pseudo fs, register the numbers, the bus and its driver; in this order, or not at all."""
         with ExitStack() as undo:
-            self.super_block = self._mount()
-            undo.callback(self.super_block.unmount)
+            super_block = self._mount()
+            undo.callback(super_block.unmount)
             self._register_numbers()
             undo.callback(self.chrdevs.unregister_region, self.major)
-            self.bus = self._register_bus()
+            bus = self._register_bus()
             driver = DeviceDax()
-            self.bus.register_driver(driver)
-            undo.callback(self.bus.unregister_driver, driver)
+            bus.register_driver(driver)
+            undo.callback(bus.unregister_driver, driver)
+            self.super_block, self.bus = super_block, bus
             self._running = undo.pop_all()
 
     def _mount(self) -> DaxSuperBlock:
@@ -66,9 +67,9 @@ class DaxCore:
 
     def shutdown(self) -> None:
         """Remove every region, then undo boot in reverse."""
-        for region in list(self.regions.values()):
-            self.remove_region(region)
-        self._running.close()
+        with self._running, ExitStack() as steps:
+            for region in reversed(self.regions.values()):
+                steps.callback(self.remove_region, region)
 
     # -- regions ------------------------------------------------------------------------------
 
@@ -84,59 +85,53 @@ class DaxCore:
         with ExitStack() as undo:
             region_id = self.region_ida.alloc()
             undo.callback(self.region_ida.free, region_id)
-            region = DaxRegion(
-                region_id, provider, start=start, size=size, align=align, target_node=target_node
-            )
-            self.regions[region_id] = region
-            undo.callback(self.regions.pop, region_id)
-            self.publish(Event("add", region))
-            region.published = True
+            region = DaxRegion(region_id, provider, start=start, size=size, align=align, target_node=target_node)
             undo.callback(self._unpublish_region, region)
+            self.regions[region_id] = region
+            region.published = True
+            self.publish(Event("add", region))
             self.create_device(region, 0 if idle else size, bind=not idle)
             undo.pop_all()
         return region
 
     def _unpublish_region(self, region: DaxRegion) -> None:
         region.published = False
+        del self.regions[region.id]
         self.publish(Event("remove", region))
 
     def remove_region(self, region: DaxRegion) -> None:
-        """Unregister a region with all its devices; open files keep what they hold."""
-        for device in list(region.children.values()):
-            self.remove_device(device)
-        self._unpublish_region(region)
-        del self.regions[region.id]
-        self.region_ida.free(region.id)
-        region.put()
+        """Unregister a region with all its devices; open files keep what they hold. ENODEV: it was removed before."""
+        if not region.published:
+            raise KernelError(errno.ENODEV, f"region {region.id} was removed")
+        with ExitStack() as steps:
+            steps.callback(region.put)
+            steps.callback(self.region_ida.free, region.id)
+            steps.callback(self._unpublish_region, region)
+            for device in reversed(region.children.values()):
+                steps.callback(self.remove_device, device)
 
     # -- devices ------------------------------------------------------------------------------
 
     def create_device(self, region: DaxRegion, size: int, *, bind: bool = True) -> DevDax:
         """Make a device of ``size`` bytes: id, minor, inode, ranges, memory, then its place on the bus.
 
-        EINVAL: size not a multiple of max(align, 2 MiB), or a second device of a static region.
-        ENOSPC: region full, or no device number left. Any later failure undoes the steps before it.
+        ENXIO: the region was removed. EINVAL: size not a multiple of max(align, 2 MiB), or a second
+        device of a static region. ENOSPC: region full, or no device number left. Any later failure
+        undoes the steps before it.
         """
+        if not region.published:
+            raise KernelError(errno.ENXIO, f"region {region.id} was removed")
         unit = region.align if region.is_static else max(region.align, SUBSECTION_SIZE)
-        if size % unit:
+        if size < 0 or size % unit:
             raise KernelError(errno.EINVAL, f"size {size} is not a multiple of {unit}")
         if region.is_static and region.children:
             raise KernelError(errno.EINVAL, f"region {region.id} is static: it has its one device")
         if size > region.available_size():
             raise KernelError(errno.ENOSPC, f"region {region.id} has only {region.available_size()} bytes left")
+        device = self._initialize_device(region, size)
         with ExitStack() as undo:
-            device = DevDax(self, region, region.ida.alloc())
-            undo.callback(region.ida.free, device.id)
-            device.devt = Devt(self.major, self.minor_ida.alloc())
-            undo.callback(self.minor_ida.free, device.devt.minor)
-            device.inode = self.super_block.iget(device.devt)
-            undo.callback(self.super_block.iput, device.inode)
-            region.get()
-            undo.callback(region.put)
-            device.grow_ranges(size)
+            undo.callback(device.put)
             undo.callback(device.shrink_ranges, 0)
-            device.backing = self.ports.create_backing(device)
-            undo.callback(device.backing.close)
             self._device_add(device)
             undo.callback(self._device_del, device)
             if bind:
@@ -144,47 +139,82 @@ class DaxCore:
             undo.pop_all()
         return device
 
+    def _initialize_device(self, region: DaxRegion, size: int) -> DevDax:
+        """Everything a device owns; from here on it is its last reference that gives this back."""
+        with ExitStack() as undo:
+            device_id = region.ida.alloc()
+            undo.callback(region.ida.free, device_id)
+            device = DevDax(self, region, device_id)
+            device.devt = Devt(self.major, self.minor_ida.alloc())
+            undo.callback(self.minor_ida.free, device.devt.minor)
+            device.inode = self.super_block.iget(device.devt)
+            undo.callback(self._drop_inode, device)
+            region.get()
+            undo.callback(region.put)
+            device.grow_ranges(size)
+            undo.callback(device.shrink_ranges, 0)
+            device.backing = self.ports.create_backing(device)
+            undo.pop_all()
+        return device
+
+    def _drop_inode(self, device: DevDax) -> None:
+        self.super_block.iput(device.inode)
+        self.super_block.rcu_barrier()
+
     def _device_add(self, device: DevDax) -> None:
         with ExitStack() as undo:
+            undo.callback(self._device_del, device)
             self.bus.devices[device.name] = device
-            undo.callback(self.bus.devices.pop, device.name)
             device.region.children[device.name] = device
-            undo.callback(device.region.children.pop, device.name)
             device.registered = True
-            undo.callback(setattr, device, "registered", False)
             self.publish(Event("add", device))
             undo.pop_all()
 
     def _device_del(self, device: DevDax) -> None:
         device.registered = False
-        self.publish(Event("remove", device))
         del device.region.children[device.name]
         del self.bus.devices[device.name]
+        self.publish(Event("remove", device))
 
     def remove_device(self, device: DevDax) -> None:
-        """Unregister a device: unbind, leave the bus, free its ranges; the rest waits for the last reference."""
-        if device.driver is not None:
-            self.bus.unbind(device)
-        self._device_del(device)
-        device.shrink_ranges(0)
-        device.put()
+        """Unregister a device: unbind, leave the bus, free its ranges; the rest waits for the last reference.
+
+        ENODEV: it was removed before.
+        """
+        if not device.registered:
+            raise KernelError(errno.ENODEV, f"{device.name} was removed")
+        with ExitStack() as steps:
+            steps.callback(device.put)
+            steps.callback(device.shrink_ranges, 0)
+            steps.callback(self._device_del, device)
+            if device.driver is not None:
+                steps.callback(self.bus.unbind, device)
 
     def release_device(self, device: DevDax) -> None:
         """The last reference is gone: memory, inode, minor and id go back."""
-        device.backing.close()
-        self.super_block.iput(device.inode)
-        self.super_block.rcu_barrier()
-        self.minor_ida.free(device.devt.minor)
-        device.region.ida.free(device.id)
-        device.region.put()
+        with ExitStack() as steps:
+            steps.callback(device.region.put)
+            steps.callback(self._free_id, device)
+            steps.callback(self.minor_ida.free, device.devt.minor)
+            steps.callback(self._drop_inode, device)
+            steps.callback(device.backing.close)
+
+    @staticmethod
+    def _free_id(device: DevDax) -> None:
+        if device.id >= 0:
+            device.region.ida.free(device.id)
+            device.id = -1
 
     def delete_device(self, device: DevDax) -> None:
-        """What writing a name to ``delete`` does.
+        """What writing a name to ``delete`` does; the id is free at once, even while the device is open.
 
-        EBUSY: bound, size not 0, or id 0 (the first device of a region is immortal).
+        ENXIO: it was removed before. EBUSY: bound, size not 0, or id 0 (a region's first device is immortal).
         """
+        if not device.registered:
+            raise KernelError(errno.ENXIO, f"{device.name} was removed")
         if device.driver is not None or device.size:
             raise KernelError(errno.EBUSY, f"{device.name} is bound or not empty")
         if device.id == 0:
             raise KernelError(errno.EBUSY, f"{device.name} is the region's first device and stays")
+        self._free_id(device)
         self.remove_device(device)

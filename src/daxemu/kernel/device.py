@@ -65,18 +65,22 @@ class DevDax:
     def kill(self) -> None:
         """No new mapping, and no page left in any old one (kill_dev_dax): the order is what matters."""
         self.alive = False
-        self.core.publish(Event("kill", self))
-        self.inode.i_mapping.unmap_mapping_range(0, 0)
+        try:
+            self.core.publish(Event("kill", self))
+        finally:
+            self.inode.i_mapping.unmap_mapping_range(0, 0)
 
     def run(self) -> None:
         """Alive (again): old mappings fault their pages back in (run_dax). Raises ENXIO while no driver is bound."""
         if self.driver is None:
             raise KernelError(errno.ENXIO, f"{self.name} has no driver bound")
+        if self.alive:
+            return
         self.alive = True
         try:
             self.core.publish(Event("revive", self))
         except BaseException:
-            self.alive = False
+            self.kill()
             raise
 
     # -- ranges -------------------------------------------------------------------------------
@@ -117,24 +121,31 @@ class DevDax:
     def resize(self, size: int) -> None:
         """Change the size, in the kernel's order of checks.
 
-        EINVAL: not a multiple of max(align, 2 MiB). EBUSY: a driver is bound. ENOSPC: the region
-        has not that much left. What a shrink cuts off is revoked from every mapping.
+        ENODEV: the device was removed. EINVAL: not a multiple of max(align, 2 MiB). EBUSY: a driver
+        is bound. ENOSPC: the region has not that much left. What a shrink cuts off is revoked from
+        every mapping.
         """
+        if not self.registered:
+            raise KernelError(errno.ENODEV, f"{self.name} was removed")
         unit = max(self.align, SUBSECTION_SIZE)
-        if size % unit:
+        if size < 0 or size % unit:
             raise KernelError(errno.EINVAL, f"size {size} of {self.name} is not a multiple of {unit}")
         if self.driver is not None:
             raise KernelError(errno.EBUSY, f"{self.name} is bound to {self.driver.name}")
-        before = self.size
-        if size > before:
-            self._grow(size - before)
-        elif size < before:
-            self._shrink(size)
-
-    def _grow(self, amount: int) -> None:
-        before, available = self.size, self.region.available_size()
+        amount, available = size - self.size, self.region.available_size()
         if amount > available:
             raise KernelError(errno.ENOSPC, f"{self.name} needs {amount} more bytes, the region has {available}")
+        try:
+            if amount > 0:
+                self._grow(amount)
+            elif amount < 0:
+                self._shrink(size)
+        except BaseException:
+            self.core.publish(Event("resize", self))
+            raise
+
+    def _grow(self, amount: int) -> None:
+        before = self.size
         with ExitStack() as undo:
             self.grow_ranges(amount)
             undo.callback(self.shrink_ranges, before)
@@ -144,12 +155,13 @@ class DevDax:
             undo.pop_all()
 
     def _shrink(self, size: int) -> None:
-        """Publish first: until that has worked nothing is cut, so a failure loses no data."""
+        """Cut the memory last: whatever fails before has lost no data."""
         held = [(piece, piece.end) for piece in self.ranges]
         self.region.resource.shrink(self.ranges, size)
         kept = len(self.ranges)
         try:
             self.core.publish(Event("resize", self))
+            self.inode.i_mapping.unmap_mapping_range(size, 0)
             self.backing.resize(size)
         except BaseException:
             for piece, end in held[:kept]:
@@ -160,4 +172,3 @@ class DevDax:
             raise
         for piece, _ in held[kept:]:
             self.mapping_ida.free(piece.mapping_id)
-        self.inode.i_mapping.unmap_mapping_range(size, 0)

@@ -35,8 +35,10 @@ class File:
     def mmap(self, start: int, length: int, *, pgoff: int = 0, shared: bool = True) -> Vma:
         """Map ``length`` bytes at address ``start``, beginning at page ``pgoff`` of the device.
 
-        ENXIO: the device is dead. EINVAL: private, or an end not a multiple of the alignment.
+        ENXIO: the device is dead. EINVAL: of no length, private, or an end not a multiple of the alignment.
         """
+        if length <= 0:
+            raise KernelError(errno.EINVAL, f"a mapping of {length} bytes")
         vma = Vma(self, start, length, pgoff, shared)
         vma.check()
         self.f_mapping.i_mmap.append(vma)
@@ -71,23 +73,36 @@ class Vma:
     def touch(self, address: int) -> int:
         """Load or store one byte; return its physical address. Raises BusError for SIGBUS.
 
-        Exactly one fault size ever succeeds, the device's alignment; the whole block must lie
-        in the mapping and in one range.
+        Exactly one fault size ever succeeds, the device's alignment.
+        """
+        block = address - address % self.file.private_data.align
+        phys = self.pages.get(block)
+        if phys is None:
+            phys = self._fault(block, address)
+        return phys + address - block
+
+    def _fault(self, block: int, address: int) -> int:
+        """Map one block: it must lie whole in the mapping and in one range.
+
+        A device offset that is no multiple of the alignment is served from the aligned block below
+        it. Whoever kills the device meanwhile drops the page, or is noticed here.
         """
         device = self.file.private_data
-        block = address - address % device.align
-        if block not in self.pages:
-            try:
-                self.check()
-            except KernelError:
-                raise BusError(address) from None
-            inside = self.start <= block and block + device.align <= self.start + self.length
-            page = self.pgoff + (block - self.start) // PAGE_SIZE
-            phys = device.pgoff_to_phys(page - page % (device.align // PAGE_SIZE), device.align)
-            if not inside or phys is None:
-                raise BusError(address)
-            self.pages[block] = phys
-        return self.pages[block] + address - block
+        try:
+            self.check()
+        except KernelError:
+            raise BusError(address) from None
+        inside = self.start <= block and block + device.align <= self.start + self.length
+        page = self.pgoff + (block - self.start) // PAGE_SIZE
+        aligned = page - page % (device.align // PAGE_SIZE)
+        phys = device.pgoff_to_phys(aligned, device.align)
+        if not inside or phys is None or device.pgoff_to_phys(page, device.align) is None:
+            raise BusError(address)
+        self.pages[block] = phys
+        if not device.alive:
+            self.pages.pop(block, None)
+            raise BusError(address)
+        return phys
 
     def unmap(self, first: int, last: int) -> None:
         """Drop the pages of device bytes [first, last]."""

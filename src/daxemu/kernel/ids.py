@@ -69,7 +69,9 @@ class CharDevices:
         self._cdevs: dict[Devt, object] = {}
 
     def register_region(self, major: int, count: int, name: str) -> None:
-        """Reserve minors 0 … count-1 of a major. Raises EBUSY if the major is taken."""
+        """Reserve minors 0 … count-1 of a major. EBUSY: the major is taken. EINVAL: no major has that many."""
+        if count > MINORMASK + 1:
+            raise KernelError(errno.EINVAL, f"a major has {MINORMASK + 1} minors, not {count}")
         if major in self._regions:
             raise KernelError(errno.EBUSY, f"character major {major} belongs to {self._regions[major][0]}")
         self._regions[major] = (name, count)

@@ -33,7 +33,11 @@ class Backing(Protocol):
 
 
 class Ports(Protocol):
-    """The way out of the model. Either call may raise; the operation under way is then undone."""
+    """The way out of the model.
+
+    Either call may raise. What was being made or changed is then undone, and those who had been
+    told otherwise are told again; what was being taken down is taken down all the same.
+    """
 
     def create_backing(self, device: DevDax) -> Backing:
         """Make memory of ``device.size`` bytes for a device."""

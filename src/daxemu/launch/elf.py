@@ -6,14 +6,14 @@ import os
 import platform
 import shutil
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
+from elftools.elf.segments import InterpSegment
 
 from daxemu.errors import DaxemuError
 
@@ -43,7 +43,7 @@ class Program:
     interpreter: Path | None = None
     obstacle: str = ""
     remedy: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def find_program(name: str, search: str | None = None, directory: str | None = None) -> Path:
@@ -90,15 +90,13 @@ def _script(path: Path, line: str) -> Program:
     else:
         raise ProgramRefusedError(f"{path}: a script whose #! names no interpreter")
     inner = inspect_program(interpreter)
-    return Program(
-        path, "script", inner.libc, inner.machine, inner.privileged, inner.imports, interpreter, inner.obstacle, inner.remedy
-    )
+    return replace(inner, path=path, kind="script", interpreter=interpreter)
 
 
 def _elf(path: Path, elf: ELFFile, mode: int, owner: int, group: int) -> Program:
     machine = elf["e_machine"]
     interpreter = next(
-        (segment.get_interp_name() for segment in elf.iter_segments() if segment["p_type"] == "PT_INTERP"), None
+        (segment.get_interp_name() for segment in elf.iter_segments() if isinstance(segment, InterpSegment)), None
     )
     privileged = _gains_privileges(path, mode, owner, group)
     go = elf.get_section_by_name(".note.go.buildid") is not None
@@ -111,14 +109,17 @@ def _elf(path: Path, elf: ELFFile, mode: int, owner: int, group: int) -> Program
     elif interpreter is None:
         obstacle, remedy = "it is statically linked", "use a dynamically linked build of it"
     elif privileged:
-        obstacle, remedy = "it is setuid, setgid or has file capabilities", "run a copy without them, or run as its owner"
+        obstacle, remedy = (
+            "it is setuid, setgid or has file capabilities",
+            "run a copy without them, or run as its owner",
+        )
     notes = []
     if go:
         notes.append("a Go program makes its system calls itself: only what it does through the C library is seen")
     if libc == "musl":
         notes.append("musl: the preload library is built for glibc and needs gcompat here")
-    return Program(path, kind, libc, machine, privileged, imports, Path(interpreter) if interpreter else None,
-                   obstacle, remedy, tuple(notes))
+    loader = Path(interpreter) if interpreter else None
+    return Program(path, kind, libc, machine, privileged, imports, loader, obstacle, remedy, tuple(notes))
 
 
 def _libc(interpreter: str | None) -> str:
@@ -140,10 +141,7 @@ def _gains_privileges(path: Path, mode: int, owner: int, group: int) -> bool:
 
 
 def _imports(elf: ELFFile) -> frozenset[str]:
-    names = set()
-    for section in elf.iter_sections():
-        if isinstance(section, SymbolTableSection) and section.name == ".dynsym":
-            names |= {symbol.name for symbol in section.iter_symbols() if symbol["st_shndx"] == "SHN_UNDEF"}
-        elif isinstance(section, DynamicSection):
-            continue
-    return frozenset(names - {""})
+    symbols = elf.get_section_by_name(".dynsym")
+    if not isinstance(symbols, SymbolTableSection):
+        return frozenset()
+    return frozenset(s.name for s in symbols.iter_symbols() if s["st_shndx"] == "SHN_UNDEF" and s.name)

@@ -25,7 +25,7 @@ def _prepare(variables: Mapping[str, str], args: Arguments, options: dict[str, A
     """Complete subprocess's options; refuse what cannot work."""
     given = options.get("env")
     environment = {os.fsdecode(k): os.fsdecode(v) for k, v in (os.environ if given is None else given).items()}
-    options["env"] = environment | variables
+    options["env"] = {**environment, **variables}
     if options.get("shell"):
         name = options.get("executable") or "/bin/sh"
     else:

@@ -9,6 +9,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from daxemu.errors import UsageError
 
@@ -19,7 +20,7 @@ _LONGEST_ROOT = 80
 
 
 def sessions_root() -> Path:
-    """Return the directory below which this user's sessions are: in $XDG_RUNTIME_DIR, else in the temporary directory."""
+    """Return the directory of this user's sessions: in $XDG_RUNTIME_DIR, else in the temporary directory."""
     candidates = [os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"]
     for candidate in candidates:
         path = Path(candidate) / f"daxemu-{os.getuid()}"
@@ -38,7 +39,7 @@ def _make_root(root: Path) -> None:
 class SessionDirectory:
     """One session's directory, held by a lock that dies with this process."""
 
-    _held: set[Path] = set()  # a lock is the process's: it cannot test its own
+    _held: ClassVar[set[Path]] = set()  # a lock is the process's: it cannot test its own
 
     def __init__(self) -> None:
         root = sessions_root()

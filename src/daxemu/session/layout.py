@@ -9,14 +9,16 @@ from __future__ import annotations
 import struct
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 __all__ = [
     "AGENT",
     "CONSTANTS",
     "DEVICE",
+    "DEVICES_OFFSET",
     "DEVICE_ALIVE",
     "DEVICE_PRESENT",
-    "DEVICES_OFFSET",
+    "GRAVES_OFFSET",
     "HEADER",
     "MESSAGE",
     "MESSAGE_MAGIC",
@@ -25,6 +27,7 @@ __all__ = [
     "NODE_ALIAS",
     "NODE_PRESENT",
     "NR_DEVICES",
+    "NR_GRAVES",
     "NR_NODES",
     "OPEN",
     "OWNED_PATHS",
@@ -95,7 +98,7 @@ HEADER = Record(
         "nr_devices": "I",
         "nr_nodes": "I",
         "nr_aliases": "I",
-        "reserved": "I",
+        "nr_graves": "I",
     },
 )
 
@@ -114,11 +117,16 @@ NODE_ALIAS = 2
 # A node is an ordinary file that stands for a device number: /dev/daxX.Y, or an alias made by mknod.
 NODE = Record("table_node", {"dev": "Q", "ino": "Q", "minor": "I", "flags": "I"})
 
+# The backing files of devices that are gone: descriptors of them are still descriptors of a (dead)
+# device. The oldest are forgotten.
+NR_GRAVES = 1024
+
 NR_DEVICES = 16384
 NR_NODES = NR_DEVICES + 1024
 DEVICES_OFFSET = 4096
 NODES_OFFSET = DEVICES_OFFSET + NR_DEVICES * DEVICE.size
-TABLE_SIZE = (NODES_OFFSET + NR_NODES * NODE.size + 4095) & ~4095
+GRAVES_OFFSET = NODES_OFFSET + NR_NODES * NODE.size
+TABLE_SIZE = (GRAVES_OFFSET + NR_GRAVES * NODE.size + 4095) & ~4095
 
 # Requests of a client, answered with the same type: OPEN brings the backing file's descriptor;
 # AGENT turns the connection into one that the engine sends SYNC on, answered when it is done;
@@ -159,5 +167,4 @@ def c_header() -> str:
 
 
 if __name__ == "__main__":
-    with open(sys.argv[1], "w", encoding="ascii") as header:
-        header.write(c_header())
+    Path(sys.argv[1]).write_text(c_header(), encoding="ascii")

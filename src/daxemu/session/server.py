@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,10 +78,8 @@ class Server:
         self._selector.register(connection, selectors.EVENT_READ, self._receive)
 
     def _drop(self, connection: socket.socket) -> None:
-        try:
+        with suppress(KeyError):
             self._selector.unregister(connection)
-        except KeyError:
-            pass
         connection.close()
 
     def _receive(self, connection: socket.socket) -> None:

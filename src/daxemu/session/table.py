@@ -31,6 +31,7 @@ class Table:
             "major": major,
         }
         self._aliases = 0
+        self._buried = 0
         self._write_header()
 
     def _write_header(self) -> None:
@@ -45,7 +46,9 @@ class Table:
             self._header[name] = value
             self._write_header()
 
-    def set_device(self, minor: int, *, alive: bool, identity: tuple[int, int], size: int, align: int, **name: int) -> None:
+    def set_device(
+        self, minor: int, *, alive: bool, identity: tuple[int, int], size: int, align: int, **name: int
+    ) -> None:
         """Show a device. ENOSPC for a minor that the table has no room for."""
         if minor >= layout.NR_DEVICES:
             raise KernelError(errno.ENOSPC, f"a session shows at most {layout.NR_DEVICES} devices to programs")
@@ -56,8 +59,17 @@ class Table:
         self._raise_to("nr_devices", minor + 1)
 
     def clear_device(self, minor: int) -> None:
-        """A device and its node are gone."""
-        table_write(self._memory, layout.DEVICES_OFFSET + minor * layout.DEVICE.size, bytes(layout.DEVICE.size))
+        """A device and its node are gone; descriptors of it are known as a dead device's."""
+        at = layout.DEVICES_OFFSET + minor * layout.DEVICE.size
+        device = layout.DEVICE.unpack(self._memory[at : at + layout.DEVICE.size])
+        if not device["flags"] & layout.DEVICE_PRESENT:
+            return
+        grave = layout.NODE.pack(dev=device["dev"], ino=device["ino"], minor=minor)
+        slot = self._buried % layout.NR_GRAVES
+        table_write(self._memory, layout.GRAVES_OFFSET + slot * layout.NODE.size, grave)
+        self._buried += 1
+        self._raise_to("nr_graves", min(self._buried, layout.NR_GRAVES))
+        table_write(self._memory, at, bytes(layout.DEVICE.size))
         self._set_node(minor, bytes(layout.NODE.size))
 
     def _set_node(self, slot: int, record: bytes) -> None:
@@ -74,9 +86,7 @@ class Table:
             raise KernelError(errno.ENOSPC, f"a session keeps at most {layout.NR_NODES - layout.NR_DEVICES} aliases")
         dev, ino = identity
         flags = layout.NODE_PRESENT | layout.NODE_ALIAS
-        self._set_node(
-            layout.NR_DEVICES + self._aliases, layout.NODE.pack(dev=dev, ino=ino, minor=minor, flags=flags)
-        )
+        self._set_node(layout.NR_DEVICES + self._aliases, layout.NODE.pack(dev=dev, ino=ino, minor=minor, flags=flags))
         self._aliases += 1
         self._raise_to("nr_aliases", self._aliases)
 

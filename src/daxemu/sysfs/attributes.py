@@ -50,8 +50,8 @@ REGION_ATTRIBUTES: tuple[Attribute[DaxRegion], ...] = (
     Attribute("size", 0o444, 0o444, lambda region: f"{region.size}\n"),
     Attribute("align", 0o400, 0o400, lambda region: f"{region.align}\n"),
     Attribute("available_size", 0o444, None, lambda region: f"{region.available_size()}\n"),
-    Attribute("seed", 0o444, None, lambda region: "\n"),
-    Attribute("create", 0o644, None, lambda region: "\n"),
+    Attribute("seed", 0o444, None, lambda _: "\n"),
+    Attribute("create", 0o644, None, lambda _: "\n"),
     Attribute("delete", 0o200, None, None),
 )
 
@@ -59,8 +59,8 @@ DEVICE_ATTRIBUTES: tuple[Attribute[DevDax], ...] = (
     Attribute("align", 0o644, 0o444, lambda device: f"{device.align}\n"),
     Attribute("dev", 0o444, 0o444, lambda device: f"{device.devt}\n"),
     Attribute("mapping", 0o200, None, None),
-    Attribute("memmap_on_memory", 0o644, 0o644, lambda device: "0\n"),
-    Attribute("modalias", 0o444, 0o444, lambda device: "dax:t0\n"),
+    Attribute("memmap_on_memory", 0o644, 0o644, lambda _: "0\n"),
+    Attribute("modalias", 0o444, 0o444, lambda _: "dax:t0\n"),
     Attribute("numa_node", 0o444, 0o444, lambda device: f"{device.region.target_node}\n"),
     Attribute("resource", 0o400, 0o400, _resource),
     Attribute("size", 0o644, 0o444, lambda device: f"{device.size}\n"),

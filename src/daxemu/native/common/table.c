@@ -52,6 +52,24 @@ bool dx_table_device(const void *table, uint32_t minor, struct table_device *out
 	return out->flags & DX_DEVICE_PRESENT;
 }
 
+static bool dead_device_by_file(const void *table, uint64_t dev, uint64_t ino, struct table_device *out)
+{
+	const struct table_node *graves = (const void *)((const char *)table + DX_GRAVES_OFFSET);
+	uint32_t n = __atomic_load_n(&dx_table_header(table)->nr_graves, __ATOMIC_ACQUIRE);
+	struct table_node grave;
+
+	for (uint32_t i = 0; i < n && i < DX_NR_GRAVES; i++) {
+		if (__atomic_load_n(&graves[i].ino, __ATOMIC_RELAXED) != ino)
+			continue;
+		read_stable(table, &grave, &graves[i], sizeof(grave));
+		if (grave.ino != ino || grave.dev != dev)
+			continue;
+		*out = (struct table_device){ .minor = grave.minor, .dev = dev, .ino = ino, .region = -1, .id = -1 };
+		return true;
+	}
+	return false;
+}
+
 bool dx_table_device_by_file(const void *table, uint64_t dev, uint64_t ino, struct table_device *out)
 {
 	uint32_t n = __atomic_load_n(&dx_table_header(table)->nr_devices, __ATOMIC_ACQUIRE);
@@ -62,7 +80,7 @@ bool dx_table_device_by_file(const void *table, uint64_t dev, uint64_t ino, stru
 		if (dx_table_device(table, i, out) && out->ino == ino && out->dev == dev)
 			return true;
 	}
-	return false;
+	return dead_device_by_file(table, dev, ino, out);
 }
 
 static bool node_at(const void *table, uint32_t slot, uint64_t dev, uint64_t ino, struct table_node *out)

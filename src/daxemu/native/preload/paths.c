@@ -107,11 +107,14 @@ static bool absolute(int dirfd, const char *path, char out[PATH_MAX])
 
 	if (path[0] != '/') {
 		if (dirfd >= 0) {
-			int length = dx_fd_path(dirfd, out);
+			const char *outer;
 
-			if (length < 0)
+			if (dx_fd_path(dirfd, out) < 0)
 				return false;
-			n = length;
+			outer = dx_outer(out);
+			n = strlen(outer ? outer : out);
+			if (outer)
+				memmove(out, outer, n + 1);
 		} else {
 			n = strlen(dx_cwd);
 			memcpy(out, dx_cwd, n);
@@ -160,6 +163,17 @@ enum dx_where dx_locate(int dirfd, const char *path, struct dx_place *place)
 	return place->where;
 }
 
+enum dx_where dx_locate_target(int dirfd, const char *path, struct dx_place *place)
+{
+	char target[PATH_MAX];
+	ssize_t n = path ? REAL(readlinkat)(dirfd, path, target, sizeof(target) - 1) : -1;
+
+	if (n <= 0 || target[0] != '/')
+		return DX_REAL;
+	target[n] = 0;
+	return dx_locate(AT_FDCWD, target, place);
+}
+
 const char *dx_outer(const char *path)
 {
 	size_t n = dx_session.directory_length;
@@ -191,7 +205,10 @@ void dx_update_cwd(void)
 	char path[PATH_MAX];
 
 	dx_cwd[0] = 0;
-	if (REAL(getcwd)(path, sizeof(path)) && path[0] == '/' &&
-	    dx_locate(AT_FDCWD, path, &place) == DX_MERGED)
+	if (!REAL(getcwd)(path, sizeof(path)) || path[0] != '/')
+		return;
+	if (dx_outer(path))
+		strcpy(dx_cwd, dx_outer(path));
+	else if (dx_locate(AT_FDCWD, path, &place) == DX_MERGED)
 		strcpy(dx_cwd, path);
 }

@@ -101,17 +101,19 @@ struct dx_place {
 };
 
 /* False for almost every path: then it cannot be ours. A few instructions, no call. */
-extern char dx_cwd[PATH_MAX]; /* the current directory while it is a merged one, else "" */
+extern char dx_cwd[PATH_MAX]; /* the current directory while it is a merged one or in the session, else "" */
 static inline bool dx_maybe(int dirfd, const char *path)
 {
 	if (!path)
 		return false;
 	if (path[0] == '/')
 		return path[1] == 'd' || path[1] == 's' || path[1] == '/' || path[1] == '.' || path[1] == 0;
-	return unlikely(dirfd >= 0 ? dx_marked(dirfd) & MARK_MERGED : dx_cwd[0]);
+	return unlikely(dirfd >= 0 ? dx_marked(dirfd) & (MARK_MERGED | MARK_TREE) : dx_cwd[0]);
 }
 
 enum dx_where dx_locate(int dirfd, const char *path, struct dx_place *place);
+/* The same for the target of a symbolic link that the kernel, which does not know ours, finds dangling. */
+enum dx_where dx_locate_target(int dirfd, const char *path, struct dx_place *place);
 /* The path as programs know it, for one inside the session's tree; NULL if it is none. */
 const char *dx_outer(const char *path);
 /* Does the program's /dev or /sys hide this entry of the machine's own directory? */

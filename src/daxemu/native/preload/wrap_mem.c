@@ -28,7 +28,7 @@ static long map_device(void *hint, size_t length, int prot, int flags, int fd, o
 		status = dx_agent_ensure();
 	if (status < 0)
 		return status;
-	if (!dx_table_device(dx_session.table, device->minor, device))
+	if (!(device->flags & DX_DEVICE_PRESENT) || !dx_table_device(dx_session.table, device->minor, device))
 		return -ENXIO;
 	result = dx_map(hint, length, prot, flags, fd, offset, device->flags & DX_DEVICE_ALIVE, device->align);
 	if (result < 0)

@@ -46,6 +46,16 @@ static int settle(int dirfd, const char *path, int flags, int fd)
 	uint32_t minor;
 
 	if (fd < 0) {
+		struct dx_place place;
+
+		if (errno == ENOENT && !(flags & (O_NOFOLLOW | O_CREAT))) {
+			enum dx_where at = dx_locate_target(dirfd, path, &place);
+
+			if (at == DX_NODE || at == DX_TREE)
+				return dx_edge(at == DX_NODE ? dx_open_node(place.path, flags) :
+							       open_tree(place.path, flags));
+			errno = ENOENT;
+		}
 		/* A node made by a real mknod: no driver, or a mount or a container that allows none. */
 		if ((errno == ENXIO || errno == ENODEV || errno == EACCES || errno == EPERM) && path &&
 		    minor_at(dirfd, path, &minor))

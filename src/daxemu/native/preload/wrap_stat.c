@@ -41,6 +41,13 @@ EXPORT int fstatat(int dirfd, const char *path, struct stat *st, int flags)
 		result = REAL(fstatat)(AT_FDCWD, place.path, st, flags);
 	else
 		result = REAL(fstatat)(dirfd, path, st, flags);
+	if (unlikely(result < 0 && errno == ENOENT) && dx_active() && !(flags & AT_SYMLINK_NOFOLLOW)) {
+		at = dx_locate_target(dirfd, path, &place);
+		if (at == DX_NODE || at == DX_TREE)
+			result = REAL(fstatat)(AT_FDCWD, place.path, st, flags);
+		else
+			errno = ENOENT;
+	}
 	if (result == 0 && (at == DX_NODE || at == DX_TREE || has_aliases()))
 		dx_patch_stat(at, st);
 	return result;
@@ -133,6 +140,13 @@ EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct s
 		result = REAL(statx)(AT_FDCWD, place.path, flags, mask, stx);
 	else
 		result = REAL(statx)(dirfd, path, flags, mask, stx);
+	if (unlikely(result < 0 && errno == ENOENT) && dx_active() && !(flags & AT_SYMLINK_NOFOLLOW)) {
+		at = dx_locate_target(dirfd, path, &place);
+		if (at == DX_NODE || at == DX_TREE)
+			result = REAL(statx)(AT_FDCWD, place.path, flags, mask, stx);
+		else
+			errno = ENOENT;
+	}
 	if (result < 0 || !dx_active())
 		return result;
 	if (of_fd && dx_marked(dirfd)) {

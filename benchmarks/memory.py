@@ -1,0 +1,69 @@
+"""Loads and stores through an emulated mapping : through a raw mapping of the same memory.
+
+The raw one is of the very file that backs the device: other memory would be other pages, and
+which pages a mapping gets matters more (±8 %) than who made it.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from daxemu import DaxDevice, Engine
+from harness import Row, Samples, Worker, compile_program, interleave, ratio
+
+BUDGET = 1.00
+NOISE = 0.05
+
+_SIZE = 64 << 20
+_WORK = {
+    "c": ("memcpy of 1 MiB blocks", 128),
+    "s": ("random 8-byte stores", 2_000_000),
+}
+
+
+def _backing(device: DaxDevice) -> Path:
+    """The file behind a device, by the label that its memfd has."""
+    return next(fd for fd in Path(f"/proc/{os.getpid()}/fd").iterdir() if f"memfd:{device.name} " in os.readlink(fd))
+
+
+def _measure(rounds: int, turn: int) -> Iterator[tuple[str, Samples]]:
+    with ExitStack() as stack:
+        device = stack.enter_context(Engine()).add_region(_SIZE).devices[0]
+        raw, emulated = (subprocess.Popen, _backing(device)), (device.popen, device.path)
+        ways = {"raw": raw, "emulated": emulated, "again": raw}
+        workers = {}
+        for name in [*ways][turn % 3 :] + [*ways][: turn % 3]:
+            start, path = ways[name]
+            process = start(
+                [compile_program("memory"), path, str(_SIZE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            workers[name] = stack.enter_context(closing(Worker(process)))
+        for work, (_, count) in _WORK.items():
+            turns = {name: lambda worker=worker: worker.ask(f"{work} {count}") for name, worker in workers.items()}  # type: ignore[misc]
+            interleave(1, turns)
+            yield work, interleave(rounds, turns)
+
+
+def measure(*, quick: bool) -> Iterator[Row]:
+    """Both kinds of work, each time with new processes."""
+    runs: dict[str, list[Samples]] = {}
+    for turn in range(3 if quick else 9):
+        for work, samples in _measure(7 if quick else 15, turn):
+            runs.setdefault(work, []).append(samples)
+    for work, all_samples in runs.items():
+        value, noise = (
+            statistics.median(ratio(samples, name, "raw") for samples in all_samples) for name in ("emulated", "again")
+        )
+        yield Row(
+            "memory",
+            f"{_WORK[work][0]}, 64 MiB",
+            value,
+            budget=BUDGET,
+            noise=NOISE,
+            detail=f"raw against itself: {noise:.3f}",
+        )

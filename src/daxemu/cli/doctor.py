@@ -1,0 +1,32 @@
+"""daxemu doctor: can it work here, and for this program?"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from daxemu.launch.doctor import check_host, check_program
+
+__all__ = ["command"]
+
+_MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}
+
+
+@click.command()
+@click.argument("program", required=False)
+def command(program: str | None) -> None:
+    """Tell what this machine can do; with PROGRAM, whether and how daxemu reaches it.
+
+    Exit status 1 if something does not work, or PROGRAM is out of reach.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    findings = check_program(program)[1] if program else check_host()
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for finding in findings:
+        table.add_row(_MARKS[finding.good], finding.what, escape(finding.value))
+    Console().print(table)
+    sys.exit(any(finding.good is False for finding in findings))

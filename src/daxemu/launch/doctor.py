@@ -1,0 +1,107 @@
+"""What this machine can do, and what a program needs."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from daxemu._core import Mapping, sync_mappings
+from daxemu.launch.elf import Program, find_program, inspect_program
+from daxemu.plugins import registered_stores
+from daxemu.session.directory import sessions_root
+from daxemu.session.session import PRELOAD_LIBRARY
+
+__all__ = ["Finding", "check_host", "check_program", "wrapped_functions"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. ``good`` is None for a mere fact."""
+
+    what: str
+    value: str
+    good: bool | None = None
+
+
+@lru_cache
+def wrapped_functions() -> frozenset[str]:
+    """Names that the preload library takes over: read from the library itself."""
+    with PRELOAD_LIBRARY.open("rb") as file:
+        symbols = ELFFile(file).get_section_by_name(".dynsym")
+        assert isinstance(symbols, SymbolTableSection)
+        return frozenset(s.name for s in symbols.iter_symbols() if s["st_shndx"] != "SHN_UNDEF" and s.name)
+
+
+def _revocation() -> str:
+    """Revoke and restore a mapping of a throw-away file."""
+    fd = os.memfd_create("daxemu-doctor")
+    try:
+        os.ftruncate(fd, mmap.PAGESIZE)
+        status = os.fstat(fd)
+        mapping = Mapping(fd, mmap.PAGESIZE, 0, mmap.PROT_READ | mmap.PROT_WRITE, True, mmap.PAGESIZE)
+        sync_mappings(status.st_dev, status.st_ino, False)
+        revoked = isinstance(mapping._read(0, 1), int)
+        sync_mappings(status.st_dev, status.st_ino, True)
+        if not revoked or isinstance(mapping._read(0, 1), int):
+            raise OSError("a revoked mapping could still be read, or did not come back")
+        mapping._unmap()
+    finally:
+        os.close(fd)
+    return "works"
+
+
+def _preload() -> str:
+    ctypes.CDLL(str(PRELOAD_LIBRARY))
+    return f"{PRELOAD_LIBRARY} ({len(wrapped_functions())} functions)"
+
+
+def _check(what: str, attempt: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, attempt(), True)
+    except Exception as error:  # the report says what failed, whatever it is
+        return Finding(what, str(error), False)
+
+
+def check_host() -> list[Finding]:
+    """Try what daxemu needs of this machine; each finding says whether it works."""
+    findings = [
+        Finding(
+            "system",
+            f"{platform.system()} {platform.release()} {platform.machine()}, Python {platform.python_version()}",
+        ),
+        Finding("user", "root" if os.geteuid() == 0 else f"uid {os.geteuid()} (no root needed)"),
+        _check("session directory", lambda: str(sessions_root())),
+        _check("preload library", _preload),
+        _check("revoking mappings", _revocation),
+    ]
+    for store in registered_stores():
+        probe = store.probe()
+        findings.append(Finding(f"backend {store.name}", str(probe), probe.available))
+    return findings
+
+
+def check_program(name: str) -> tuple[Program, list[Finding]]:
+    """Look into a program; the last finding is the verdict. Raises as ``find_program``."""
+    program = inspect_program(find_program(name))
+    relevant = sorted(program.imports & wrapped_functions())
+    findings = [Finding("program", str(program.path)), Finding("kind", program.kind)]
+    if program.interpreter:
+        findings.append(Finding("interpreter", str(program.interpreter)))
+    findings += [
+        Finding(what, value) for what, value in (("libc", program.libc), ("machine", program.machine)) if value
+    ]
+    findings.append(Finding("functions that daxemu takes over", ", ".join(relevant) or "none imported directly"))
+    findings += [Finding("note", note) for note in program.notes]
+    if program.obstacle:
+        findings.append(Finding("verdict", f"out of reach: {program.obstacle}; {program.remedy}", False))
+    else:
+        findings.append(Finding("verdict", "daxemu reaches it through the preload library", True))
+    return program, findings

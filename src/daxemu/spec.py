@@ -1,0 +1,41 @@
+"""Region descriptions as written on a command line: ``size=1G,align=2M,provider=hmem``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from daxemu.errors import UsageError
+
+if TYPE_CHECKING:
+    from daxemu.engine import DaxRegion, Engine
+
+__all__ = ["RegionSpec"]
+
+
+@dataclass(frozen=True)
+class RegionSpec:
+    """A region to be made. The defaults are those of a test's device."""
+
+    size: str = "64M"
+    align: str = "2M"
+    provider: str = "pmem"
+    backend: str = "tmpfs"
+
+    @classmethod
+    def parse(cls, text: str) -> RegionSpec:
+        """Read ``key=value,…``. Raises UsageError naming the keys there are."""
+        values: dict[str, str] = {}
+        known = [field.name for field in fields(cls)]
+        for item in filter(None, text.split(",")):
+            key, equals, value = item.partition("=")
+            if not equals or key not in known:
+                raise UsageError(f"region {text!r}: {item!r} is not key=value with a key of {', '.join(known)}")
+            if key in values:
+                raise UsageError(f"region {text!r}: {key} is given twice")
+            values[key] = value
+        return cls(**values)
+
+    def add_to(self, engine: Engine) -> DaxRegion:
+        """Make the region in an engine. A dynamic one is empty. Raises as ``Engine.add_region``."""
+        return engine.add_region(self.size, align=self.align, provider=self.provider, backend=self.backend)

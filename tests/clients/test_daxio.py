@@ -1,0 +1,44 @@
+"""daxio from PMDK: zeroing, and copies in both directions."""
+
+import pytest
+
+from tests.conftest import require
+
+
+@pytest.fixture(autouse=True)
+def daxio():
+    return require("daxio", "pmdk-tools")
+
+
+def test_daxio_zeroes_the_whole_device(daxemu_run):
+    assert "copied 67108864 bytes" in daxemu_run("daxio", "-z", "-o", "/dev/dax0.0").stderr
+
+
+def test_daxio_reads_back_what_it_wrote(daxemu_run, public_dir):
+    image, copy = public_dir / "image", public_dir / "copy"
+    image.write_bytes(bytes(range(256)) * 8192)
+    image.chmod(0o666)
+    script = f"daxio -i {image} -o /dev/dax0.0 && daxio -i /dev/dax0.0 -l 2097152 -o {copy}"
+
+    daxemu_run("sh", "-c", script)
+
+    assert copy.read_bytes() == image.read_bytes()
+
+
+def test_daxio_honours_offsets(daxemu_run, public_dir):
+    copy = public_dir / "copy"
+    script = (
+        "printf 'hello device' | daxio -o /dev/dax0.0 -s 5000 && "
+        f"daxio -i /dev/dax0.0 -k 5006 -l 6 -o {copy}"
+    )
+
+    daxemu_run("sh", "-c", script)
+
+    assert copy.read_bytes() == b"device"
+
+
+def test_daxio_refuses_to_write_past_the_end(daxemu_run):
+    result = daxemu_run("daxio", "-z", "-o", "/dev/dax0.0", "-s", "65M", check=False)
+
+    assert result.returncode == 1
+    assert "offset beyond device size" in result.stderr
