@@ -17,7 +17,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Row", "Samples", "Worker", "compile_program", "interleave", "milliseconds"]
+__all__ = [
+    "Row",
+    "Samples",
+    "Worker",
+    "compile_program",
+    "difference",
+    "interleave",
+    "milliseconds",
+    "ratio",
+]
 
 Samples = dict[str, list[float]]
 

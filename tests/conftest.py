@@ -59,9 +59,7 @@ def compiled(tmp_path_factory) -> Callable[[str], Path]:
         target = directory / name
         if not target.exists():
             source = PROGRAMS / f"{name}.c"
-            subprocess.run(
-                ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", target, source], check=True
-            )
+            subprocess.run(["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", target, source], check=True)
         return target
 
     yield build
@@ -86,7 +84,9 @@ def become(user: str) -> list[str]:
     if os.geteuid() != 0:
         return []
     prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    reachable = subprocess.run([*prefix, sys.executable, "-c", "import daxemu.engine"], capture_output=True, check=False)
+    reachable = subprocess.run(
+        [*prefix, sys.executable, "-c", "import daxemu.engine"], capture_output=True, check=False
+    )
     if reachable.returncode:
         # This interpreter lies in a home directory: let the user look through it, and nothing else.
         prefix += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]

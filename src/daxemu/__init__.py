@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from daxemu.engine import DaxDevice, DaxRegion, Engine
-    from daxemu.errors import DaxBusError, DaxemuError, KernelError, UsageError
+    from daxemu.errors import DaxBusError, DaxemuError, KernelError, UnavailableError, UsageError
     from daxemu.file import DaxFile
     from daxemu.hookspecs import hookimpl
     from daxemu.mapping import DaxMapping
@@ -23,6 +23,7 @@ __all__ = [
     "DaxemuError",
     "Engine",
     "KernelError",
+    "UnavailableError",
     "UsageError",
     "hookimpl",
 ]
@@ -36,6 +37,7 @@ _HOMES = {
     "DaxBusError": "errors",
     "DaxemuError": "errors",
     "KernelError": "errors",
+    "UnavailableError": "errors",
     "UsageError": "errors",
     "DaxFile": "file",
     "hookimpl": "hookspecs",

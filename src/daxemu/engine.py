@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from daxemu._core import sync_mappings
-from daxemu.backing import BackingFile, BackingStore, find_store
+from daxemu.backing import BackingFile, BackingStore
 from daxemu.errors import KernelError, UsageError
 from daxemu.file import DaxFile
 from daxemu.kernel.core import DaxCore
@@ -26,7 +26,7 @@ from daxemu.kernel.pseudofs import NodeInode
 from daxemu.kernel.region import ALIGNMENTS
 from daxemu.kernel.region import DaxRegion as KernelRegion
 from daxemu.launch.start import popen, run
-from daxemu.plugins import registered_stores
+from daxemu.plugins import find_store
 from daxemu.session.session import Session
 from daxemu.units import format_size, parse_size
 
@@ -304,7 +304,7 @@ class Engine(_Launcher):
         of it. ENOMEM: no memory for it.
         """
         found = find_provider(provider)
-        store = find_store(registered_stores(), backend)()
+        store = find_store(backend)()
         length, alignment = parse_size(size), parse_size(align)
         if alignment not in ALIGNMENTS:
             raise UsageError(f"alignment {align!r}: a device is aligned to {', '.join(map(format_size, ALIGNMENTS))}")
@@ -366,9 +366,9 @@ class Engine(_Launcher):
 
     def _resize(self, device: DevDax, size: int) -> None:
         """Resize as an administrator does: unbound; bound again whatever happens."""
-        if device.driver is not None:
-            self._core.bus.unbind(device)
         try:
+            if device.driver is not None:
+                self._core.bus.unbind(device)
             device.resize(size)
         finally:
             if device.size:
@@ -396,15 +396,10 @@ class Engine(_Launcher):
         if isinstance(subject, DevDax):
             if self._session is not None:
                 self._session.show_device(subject)
-                if subject.region.published:
-                    self._session.show_region(subject.region)
             if event.action == "revive":
                 self._synchronise(subject)
         elif self._session is not None:
-            if event.action == "remove":
-                self._session.hide_region(subject)
-            else:
-                self._session.show_region(subject)
+            self._session.show_region(subject)
         if event.action == "remove" and isinstance(subject, KernelRegion):
             self._regions.pop(subject, None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno as _errno
 import os
 
-__all__ = ["DaxBusError", "DaxemuError", "KernelError", "UsageError"]
+__all__ = ["DaxBusError", "DaxemuError", "KernelError", "UnavailableError", "UsageError"]
 
 
 class DaxemuError(Exception):
@@ -17,6 +17,10 @@ class UsageError(DaxemuError, ValueError):
 
     The text says what was asked, what is wrong and how to put it right.
     """
+
+
+class UnavailableError(UsageError):
+    """What was asked for exists, but not on this machine; the text says why and what would help."""
 
 
 class KernelError(DaxemuError, OSError):

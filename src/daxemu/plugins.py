@@ -10,9 +10,9 @@ import pluggy
 from daxemu import __version__, hookspecs
 from daxemu.backing.store import BackingStore
 from daxemu.backing.tmpfs import TmpfsStore
-from daxemu.errors import UsageError
+from daxemu.errors import UnavailableError, UsageError
 
-__all__ = ["PluginInfo", "list_plugins", "load_plugins", "registered_stores"]
+__all__ = ["PluginInfo", "find_store", "list_plugins", "load_plugins", "registered_stores"]
 
 
 class _Builtin:
@@ -22,14 +22,20 @@ class _Builtin:
 
 
 @cache
+def _builtin_plugins() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(_Builtin(), name="builtin")
+    return manager
+
+
+@cache
 def load_plugins() -> pluggy.PluginManager:
     """Return the manager with every installed plugin (entry point group ``daxemu``) loaded.
 
     Raises UsageError naming the plugin for a hook that does not exist or has a wrong signature.
     """
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.register(_Builtin(), name="builtin")
+    manager = _builtin_plugins()
     try:
         manager.load_setuptools_entrypoints(hookspecs.PROJECT)
         manager.check_pending()
@@ -38,9 +44,29 @@ def load_plugins() -> pluggy.PluginManager:
     return manager
 
 
+def _stores_of(manager: pluggy.PluginManager) -> list[type[BackingStore]]:
+    return [store for stores in manager.hook.daxemu_register_backends() for store in stores]
+
+
 def registered_stores() -> list[type[BackingStore]]:
     """Every backing store that some plugin brings."""
-    return [store for stores in load_plugins().hook.daxemu_register_backends() for store in stores]
+    return _stores_of(load_plugins())
+
+
+def find_store(name: str) -> type[BackingStore]:
+    """Return the store of that name. Raises UsageError if there is none, or if it does not work here.
+
+    Looking for installed plugins takes longer than starting a program; for a store that is built in nobody does.
+    """
+    stores = {store.name: store for store in _stores_of(_builtin_plugins())}
+    if name not in stores:
+        stores = {store.name: store for store in registered_stores()}
+    if name not in stores:
+        raise UsageError(f"unknown backend {name!r}; there are: {', '.join(sorted(stores))} (plugins bring more)")
+    probe = stores[name].probe()
+    if not probe.available:
+        raise UnavailableError(f"backend {name!r} does not work here: {probe}")
+    return stores[name]
 
 
 @dataclass(frozen=True)

@@ -85,18 +85,13 @@ def dax_factory(request: pytest.FixtureRequest, dax_engine: Engine) -> DaxFactor
     settings = {name: _setting(request.config, name) for name in _SETTINGS} | _marked(request)
 
     def make(**given: Any) -> DaxRegion:
-        from daxemu.backing import find_store
-        from daxemu.plugins import registered_stores
+        from daxemu.errors import UnavailableError
 
         wanted = settings | given
-        known = {store.name: store for store in registered_stores()}
-        if wanted["backend"] in known:
-            probe = known[wanted["backend"]].probe()
-            if not probe.available:
-                pytest.skip(f"backend {wanted['backend']}: {probe}")
-        else:
-            find_store(known.values(), wanted["backend"])  # raises, naming those there are
-        return dax_engine.add_region(wanted.pop("size"), **wanted)
+        try:
+            return dax_engine.add_region(wanted.pop("size"), **wanted)
+        except UnavailableError as error:
+            pytest.skip(str(error))
 
     return make
 

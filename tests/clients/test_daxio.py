@@ -27,10 +27,7 @@ def test_daxio_reads_back_what_it_wrote(daxemu_run, public_dir):
 
 def test_daxio_honours_offsets(daxemu_run, public_dir):
     copy = public_dir / "copy"
-    script = (
-        "printf 'hello device' | daxio -o /dev/dax0.0 -s 5000 && "
-        f"daxio -i /dev/dax0.0 -k 5006 -l 6 -o {copy}"
-    )
+    script = f"printf 'hello device' | daxio -o /dev/dax0.0 -s 5000 && daxio -i /dev/dax0.0 -k 5006 -l 6 -o {copy}"
 
     daxemu_run("sh", "-c", script)
 

@@ -16,9 +16,7 @@ def qemu(memory: str) -> list[str]:
 def test_qemu_shows_the_device_as_an_nvdimm(daxemu_run):
     require("qemu-system-x86_64", "qemu-system-x86")
 
-    result = daxemu_run(
-        *qemu("share=on,size=128M,align=2M"), options=OPTIONS, input="info memory-devices\nquit\n"
-    )
+    result = daxemu_run(*qemu("share=on,size=128M,align=2M"), options=OPTIONS, input="info memory-devices\nquit\n")
 
     assert 'Memory device [nvdimm]: "nv1"' in result.stdout
     assert "size: 134217728" in result.stdout

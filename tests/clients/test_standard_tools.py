@@ -126,7 +126,12 @@ def test_a_link_to_the_device_is_followed(shell, public_dir):
 
     assert shell(f"readlink {public_dir}/link").strip() == "/dev/dax0.0"
     assert shell(f"stat -L -c %F {public_dir}/link").strip() == "character special file"
-    assert shell(f"python3 -c 'open(\"{public_dir}/link\", \"r+b\", 0).fileno()' && test -c {public_dir}/link; echo $?").strip() == "0"
+    assert (
+        shell(
+            f'python3 -c \'open("{public_dir}/link", "r+b", 0).fileno()\' && test -c {public_dir}/link; echo $?'
+        ).strip()
+        == "0"
+    )
 
 
 def test_chmod_and_rm_work_on_the_node(shell):

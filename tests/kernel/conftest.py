@@ -25,9 +25,7 @@ def ports(core: DaxCore) -> FakePorts:
 @pytest.fixture
 def add_region(core: DaxCore) -> Callable[..., DaxRegion]:
     def add(provider: str = "hmem", *, blocks: int = 16, align: int = BLOCK, idle: bool = True) -> DaxRegion:
-        return core.add_region(
-            find_provider(provider), start=REGION_START, size=blocks * BLOCK, align=align, idle=idle
-        )
+        return core.add_region(find_provider(provider), start=REGION_START, size=blocks * BLOCK, align=align, idle=idle)
 
     return add
 

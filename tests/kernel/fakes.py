@@ -69,6 +69,13 @@ class FakePorts:
             self.shown.pop(name, None)
 
 
+class Mapper:
+    """Somebody who maps, and does as told when unmapped."""
+
+    def __init__(self, unmap: Callable[[int, int], object]) -> None:
+        self.unmap = unmap
+
+
 def booted(**options: int) -> DaxCore:
     """A running core with fake ports."""
     core = DaxCore(FakePorts(), **options)

@@ -12,7 +12,7 @@ from daxemu.kernel.ids import Devt
 from daxemu.kernel.ports import Event
 from daxemu.kernel.region import DaxRegion
 
-from .fakes import BLOCK, G, M, REGION_START, FakePorts, errno_of, fake_ports, mapped, opened, snapshot
+from .fakes import BLOCK, REGION_START, FakePorts, G, M, Mapper, errno_of, fake_ports, mapped, opened, snapshot
 
 AddRegion = Callable[..., DaxRegion]
 
@@ -282,12 +282,7 @@ def test_a_running_device_is_not_revived_again(device: DevDax, ports: FakePorts)
 
 def test_a_device_is_dead_before_it_is_unmapped(device: DevDax):
     seen: list[bool] = []
-
-    class Mapper:
-        def unmap(self, first: int, last: int) -> None:
-            seen.append(device.alive)
-
-    device.inode.i_mapping.i_mmap.append(Mapper())
+    device.inode.i_mapping.i_mmap.append(Mapper(lambda *_: seen.append(device.alive)))
     device.kill()
     assert seen == [False]
 
@@ -322,6 +317,21 @@ def test_a_resize_to_the_same_size_is_no_event(core: DaxCore, device: DevDax, po
     assert ports.events == events
 
 
+def test_a_shrink_revokes_what_it_cuts_off_from_every_mapper(core: DaxCore, device: DevDax):
+    cut: list[tuple[int, int]] = []
+    core.bus.unbind(device)
+    device.inode.i_mapping.i_mmap.append(Mapper(lambda first, _: cut.append((first, device.backing.size))))
+    device.resize(BLOCK)
+    assert cut == [(BLOCK, 2 * BLOCK)]
+
+
+def test_a_device_of_small_pages_resizes_in_units_of_two_mebibytes(core: DaxCore, add_region: AddRegion):
+    device = core.create_device(add_region(align=4096), BLOCK, bind=False)
+    assert errno_of(device.resize, BLOCK + 4096) == errno.EINVAL
+    device.resize(2 * BLOCK)
+    assert device.size == 2 * BLOCK
+
+
 def test_a_device_resizes_in_units_of_its_own_alignment(core: DaxCore, add_region: AddRegion):
     device = core.create_device(add_region(blocks=1024), 0, bind=False)
     device.align = G
@@ -333,7 +343,7 @@ def test_a_device_resizes_in_units_of_its_own_alignment(core: DaxCore, add_regio
 def test_resize_shows_the_new_size_before_memory_is_cut(core: DaxCore, device: DevDax, monkeypatch: pytest.MonkeyPatch):
     core.bus.unbind(device)
     sizes: list[tuple[int, int]] = []
-    monkeypatch.setattr(core.ports, "publish", lambda event: sizes.append((device.size, device.backing.size)))
+    monkeypatch.setattr(core.ports, "publish", lambda _: sizes.append((device.size, device.backing.size)))
     device.resize(BLOCK)
     assert sizes == [(BLOCK, 2 * BLOCK)]
 

@@ -26,6 +26,7 @@ def test_open_points_the_openers_inode_at_the_devices_address_space(core: DaxCor
 
 def test_open_makes_the_device_inode_host_of_the_address_space(core: DaxCore, device: DevDax):
     opener = node(device)
+    device.inode.i_mapping.host = opener
     dax_open(core, opener)
     assert opener.i_mapping.host is device.inode
 

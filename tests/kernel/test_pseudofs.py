@@ -8,6 +8,8 @@ from daxemu.kernel import pseudofs
 from daxemu.kernel.ids import Devt
 from daxemu.kernel.pseudofs import DAXFS_MAGIC, S_DAX, AddressSpace, DaxSuperBlock, NodeInode, hash_32
 
+from .fakes import Mapper
+
 DEVT = Devt(252, 0)
 EVERYTHING = (0, (1 << 64) - 1)
 
@@ -38,7 +40,13 @@ def test_statfs_answers_the_magic_number(super_block: DaxSuperBlock):
 
 @pytest.mark.parametrize(
     ("value", "bits", "hashed"),
-    [(0, 31, 0), (1, 32, 0x61C88647), (1, 31, 0x61C88647 >> 1), (2, 31, 0xC3910C8E >> 1), ((1 << 32) + 1, 32, 0x61C88647)],
+    [
+        (0, 31, 0),
+        (1, 32, 0x61C88647),
+        (1, 31, 0x61C88647 >> 1),
+        (2, 31, 0xC3910C8E >> 1),
+        ((1 << 32) + 1, 32, 0x61C88647),
+    ],
 )
 def test_the_hash_is_the_kernels(value: int, bits: int, hashed: int):
     assert hash_32(value, bits) == hashed
@@ -60,12 +68,13 @@ def test_one_number_has_one_inode(super_block: DaxSuperBlock):
     assert first.i_count == 2
 
 
-def test_two_numbers_have_two_inodes(super_block: DaxSuperBlock):
-    assert super_block.iget(DEVT) is not super_block.iget(Devt(252, 1))
+@pytest.mark.parametrize("other", [Devt(252, 1), Devt(253, 0)])
+def test_two_numbers_have_two_inodes(super_block: DaxSuperBlock, other: Devt):
+    assert super_block.iget(DEVT) is not super_block.iget(other)
 
 
 def test_inodes_of_one_hash_bucket_are_told_apart(super_block: DaxSuperBlock, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pseudofs, "hash_32", lambda value, bits: 7)
+    monkeypatch.setattr(pseudofs, "hash_32", lambda *_: 7)
     inodes = [super_block.iget(Devt(252, minor)) for minor in range(3)]
     assert [inode.i_rdev.minor for inode in inodes] == [0, 1, 2]
     super_block.iput(inodes[1])
@@ -112,7 +121,7 @@ def test_unmounting_waits_for_the_grace_period(super_block: DaxSuperBlock):
 
 def test_a_file_system_in_use_is_not_unmounted(super_block: DaxSuperBlock):
     super_block.iget(DEVT)
-    with pytest.raises(AssertionError, match="inodes still in use: .*252:0"):
+    with pytest.raises(AssertionError, match=r"inodes still in use: .*252:0"):
         super_block.unmount()
 
 
@@ -135,13 +144,8 @@ def test_unmap_mapping_range_reaches_every_mapper(start: int, length: int, unmap
 
 def test_a_mapper_may_leave_while_it_is_unmapped():
     mapping = AddressSpace(NodeInode(DEVT))
-    last = Recorder()
-
-    class Leaver:
-        def unmap(self, first: int, last: int) -> None:
-            mapping.i_mmap.remove(self)
-
-    mapping.i_mmap.extend([Leaver(), last])
+    leaver, last = Mapper(lambda *_: mapping.i_mmap.remove(leaver)), Recorder()
+    mapping.i_mmap.extend([leaver, last])
     mapping.unmap_mapping_range(0, 0)
     assert mapping.i_mmap == [last]
     assert last.unmapped == [EVERYTHING]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -184,7 +185,7 @@ def test_ranges_of_any_devices_partition_the_region(sizes: list[tuple[int, int]]
             grow(space, ranges, (wanted - have) // BLOCK)
         pieces = sorted((piece for ranges in owners for piece in ranges), key=lambda piece: piece.start)
         assert list(space.children()) == pieces
-        assert all(before.end < after.start for before, after in zip(pieces, pieces[1:], strict=False))
+        assert all(before.end < after.start for before, after in pairwise(pieces))
         assert space.available() + device_ranges_size(pieces) == 16 * BLOCK
         for ranges in owners:
             assert [piece.pgoff for piece in ranges] == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import settings
@@ -12,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.file import BusError, File, Vma
-from daxemu.kernel.pseudofs import NodeInode
 from daxemu.kernel.providers import find_provider
+from daxemu.kernel.pseudofs import NodeInode
 
 from .fakes import BLOCK, MAP_AT, REGION_START, booted, dax_open, errno_of, fake_ports
 
@@ -46,9 +47,7 @@ class DaxMachine(RuleBasedStateMachine):
     @initialize(idle=st.booleans())
     def add_region(self, idle: bool) -> None:
         size = BLOCKS * BLOCK
-        self.region = self.core.add_region(
-            find_provider("hmem"), start=REGION_START, size=size, align=BLOCK, idle=idle
-        )
+        self.region = self.core.add_region(find_provider("hmem"), start=REGION_START, size=size, align=BLOCK, idle=idle)
         first = self.region.children["dax0.0"]
         self.expected[first] = Expected(0 if idle else size, not idle, not idle, immortal=True)
 
@@ -190,7 +189,7 @@ class DaxMachine(RuleBasedStateMachine):
     def ranges_partition_the_region(self) -> None:
         pieces = sorted((r.start, r.end) for device in self.expected for r in device.ranges)
         assert all(start <= end for start, end in pieces)
-        assert all(before[1] < after[0] for before, after in zip(pieces, pieces[1:], strict=False))
+        assert all(before[1] < after[0] for before, after in pairwise(pieces))
         if pieces:
             assert pieces[0][0] >= REGION_START
             assert pieces[-1][1] < REGION_START + BLOCKS * BLOCK
@@ -249,4 +248,4 @@ class DaxMachine(RuleBasedStateMachine):
 
 
 TestDaxMachine = DaxMachine.TestCase
-TestDaxMachine.settings = settings(database=None, deadline=None, max_examples=200, stateful_step_count=40)
+TestDaxMachine.settings = settings(database=None, deadline=None, max_examples=120, stateful_step_count=40)

@@ -118,9 +118,7 @@ TEARDOWNS = {
         make_world, lambda world: world.core.bus.unregister_driver(world.core.bus.drivers["device_dax"])
     ),
     "remove_device": Operation(make_world, lambda world: world.core.remove_device(world.third)),
-    "delete_device": Operation(
-        lambda: _with_empty_device(), lambda world: world.core.delete_device(world.first)
-    ),
+    "delete_device": Operation(lambda: _with_empty_device(), lambda world: world.core.delete_device(world.first)),
     "remove_region": Operation(make_world, lambda world: world.core.remove_region(world.region)),
     "shutdown": Operation(lambda: _closed(), lambda world: world.core.shutdown()),
 }

@@ -104,9 +104,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_clients_of_an_engine_that_closed_go_on_without_their_device(compiled):
     with Engine() as engine:
         device = engine.add_region("4M").devices[0]
-        client = engine.popen(
-            [compiled("mapper"), device.path, "2097152"], stdin=-1, stdout=-1, text=True, bufsize=1
-        )
+        client = engine.popen([compiled("mapper"), device.path, "2097152"], stdin=-1, stdout=-1, text=True, bufsize=1)
         assert client.stdout.readline().startswith("ok")
     client.stdin.write("r 0\no\n")
     client.stdin.flush()

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from daxemu.errors import UsageError
-
-__all__ = ["BackingFile", "BackingStore", "Probe", "find_store"]
+__all__ = ["BackingFile", "BackingStore", "Probe"]
 
 
 @dataclass(frozen=True)
@@ -80,14 +77,3 @@ class BackingStore(ABC):
     def destroy(self, fd: int) -> None:
         """Close a file that ``create`` made and free its memory."""
         os.close(fd)
-
-
-def find_store(stores: Iterable[type[BackingStore]], name: str) -> type[BackingStore]:
-    """Return the store of that name. Raises UsageError if there is none, or if it does not work here."""
-    by_name = {store.name: store for store in stores}
-    if name not in by_name:
-        raise UsageError(f"unknown backend {name!r}; there are: {', '.join(sorted(by_name))} (plugins bring more)")
-    probe = by_name[name].probe()
-    if not probe.available:
-        raise UsageError(f"backend {name!r} does not work here: {probe}")
-    return by_name[name]

@@ -106,7 +106,7 @@ class DaxSuperBlock:
     _mounted: bool = True
 
     def statfs(self) -> Statfs:
-        """Answer for statfs(2) — the magic number, the page size."""
+        """Tell the magic number and the page size."""
         return Statfs(self.s_magic)
 
     def _bucket(self, devt: Devt) -> list[DaxInode]:

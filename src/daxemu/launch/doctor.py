@@ -31,13 +31,33 @@ class Finding:
     good: bool | None = None
 
 
+def _dynamic_symbols(elf: ELFFile, *, defined: bool) -> frozenset[str]:
+    symbols = elf.get_section_by_name(".dynsym")
+    if not isinstance(symbols, SymbolTableSection):
+        return frozenset()
+    return frozenset(s.name for s in symbols.iter_symbols() if (s["st_shndx"] != "SHN_UNDEF") is defined and s.name)
+
+
 @lru_cache
 def wrapped_functions() -> frozenset[str]:
     """Names that the preload library takes over: read from the library itself."""
     with PRELOAD_LIBRARY.open("rb") as file:
-        symbols = ELFFile(file).get_section_by_name(".dynsym")
-        assert isinstance(symbols, SymbolTableSection)
-        return frozenset(s.name for s in symbols.iter_symbols() if s["st_shndx"] != "SHN_UNDEF" and s.name)
+        return _dynamic_symbols(ELFFile(file), defined=True)
+
+
+def _imports(program: Program) -> list[Finding]:
+    """What a program asks of the C library, as far as daxemu takes it over, and what escapes it."""
+    if program.kind == "unreadable":
+        return [Finding("note", "the file cannot be read; it is started as it is")]
+    path = program.interpreter if program.kind == "script" and program.interpreter else program.path
+    with path.open("rb") as file:
+        elf = ELFFile(file)
+        relevant = sorted(_dynamic_symbols(elf, defined=False) & wrapped_functions())
+        findings = [Finding("functions that daxemu takes over", ", ".join(relevant) or "none imported directly")]
+        if elf.get_section_by_name(".note.go.buildid") is not None:
+            text = "a Go program makes its system calls itself: only what goes through the C library is seen"
+            findings.append(Finding("note", text))
+    return findings
 
 
 def _revocation() -> str:
@@ -91,15 +111,13 @@ def check_host() -> list[Finding]:
 def check_program(name: str) -> tuple[Program, list[Finding]]:
     """Look into a program; the last finding is the verdict. Raises as ``find_program``."""
     program = inspect_program(find_program(name))
-    relevant = sorted(program.imports & wrapped_functions())
     findings = [Finding("program", str(program.path)), Finding("kind", program.kind)]
     if program.interpreter:
         findings.append(Finding("interpreter", str(program.interpreter)))
     findings += [
         Finding(what, value) for what, value in (("libc", program.libc), ("machine", program.machine)) if value
     ]
-    findings.append(Finding("functions that daxemu takes over", ", ".join(relevant) or "none imported directly"))
-    findings += [Finding("note", note) for note in program.notes]
+    findings += _imports(program)
     if program.obstacle:
         findings.append(Finding("verdict", f"out of reach: {program.obstacle}; {program.remedy}", False))
     else:

@@ -7,19 +7,14 @@ import platform
 import shutil
 import stat
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
-from elftools.elf.segments import InterpSegment
-
+from daxemu._core import elf_facts
 from daxemu.errors import DaxemuError
 
 __all__ = ["Program", "ProgramNotFoundError", "ProgramRefusedError", "find_program", "inspect_program"]
 
-_MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
+_MACHINES = {"x86_64": 62, "aarch64": 183, "i386": 3, "arm": 40, "riscv64": 243, "ppc64": 21, "s390x": 22}
 
 
 class ProgramNotFoundError(DaxemuError, FileNotFoundError):
@@ -32,18 +27,18 @@ class ProgramRefusedError(DaxemuError, PermissionError):
 
 @dataclass(frozen=True)
 class Program:
-    """What is known of a program. ``obstacle`` says why daxemu cannot reach it, "" if it can."""
+    """What is known of a program. ``obstacle`` says why daxemu cannot reach it, "" if it can.
+
+    ``interpreter`` is the dynamic loader, or what runs a script.
+    """
 
     path: Path
     kind: str
     libc: str = ""
     machine: str = ""
-    privileged: bool = False
-    imports: frozenset[str] = frozenset()
     interpreter: Path | None = None
     obstacle: str = ""
     remedy: str = ""
-    notes: tuple[str, ...] = ()
 
 
 def find_program(name: str, search: str | None = None, directory: str | None = None) -> Path:
@@ -62,64 +57,40 @@ def find_program(name: str, search: str | None = None, directory: str | None = N
 
 
 def inspect_program(path: Path) -> Program:
-    """Look into a program. Raises ProgramRefusedError if it cannot be read or is no program."""
-    status = path.stat()
-    return _inspect(path, status.st_mtime_ns, status.st_size, status.st_mode, status.st_uid, status.st_gid)
-
-
-@lru_cache(maxsize=256)
-def _inspect(path: Path, _mtime: int, _size: int, mode: int, owner: int, group: int) -> Program:
+    """Look into a program. Raises ProgramRefusedError if it is none."""
     try:
-        with path.open("rb") as file:
-            if file.read(2) == b"#!":
-                return _script(path, file.readline().decode(errors="replace"))
-            file.seek(0)
-            return _elf(path, ELFFile(file), mode, owner, group)
-    except ELFError:
-        raise ProgramRefusedError(f"{path}: neither an ELF program nor a script with #!") from None
-    except PermissionError:
-        return Program(path, "unreadable", notes=("the file cannot be read; it is started as it is",))
+        facts = elf_facts(path)
+        if facts is None:
+            with path.open("rb") as file:
+                return _script(path, file.readline(4096))
+    except PermissionError:  # executable and not readable: started as it is
+        return Program(path, "unreadable")
+    return _elf(path, *facts)
 
 
-def _script(path: Path, line: str) -> Program:
-    words = line.split()
-    if words and Path(words[0]).name == "env" and len(words) > 1:
-        interpreter = find_program(next((w for w in words[1:] if not w.startswith("-") and "=" not in w), "sh"))
-    elif words:
-        interpreter = find_program(words[0])
-    else:
-        raise ProgramRefusedError(f"{path}: a script whose #! names no interpreter")
-    inner = inspect_program(interpreter)
-    return replace(inner, path=path, kind="script", interpreter=interpreter)
+def _script(path: Path, line: bytes) -> Program:
+    words = line[2:].decode(errors="replace").split() if line.startswith(b"#!") else []
+    if not words:
+        raise ProgramRefusedError(f"{path}: neither an ELF program nor a script with #!")
+    if Path(words[0]).name == "env":
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word] or words
+    interpreter = find_program(words[0])
+    return replace(inspect_program(interpreter), path=path, kind="script", interpreter=interpreter)
 
 
-def _elf(path: Path, elf: ELFFile, mode: int, owner: int, group: int) -> Program:
-    machine = elf["e_machine"]
-    interpreter = next(
-        (segment.get_interp_name() for segment in elf.iter_segments() if isinstance(segment, InterpSegment)), None
-    )
-    privileged = _gains_privileges(path, mode, owner, group)
-    go = elf.get_section_by_name(".note.go.buildid") is not None
-    imports = _imports(elf)
-    kind = "dynamic" if interpreter else "static"
-    libc = _libc(interpreter)
+def _elf(path: Path, number: int, interpreter: str | None) -> Program:
+    machine = next((name for name, value in _MACHINES.items() if value == number), f"machine {number}")
     obstacle, remedy = "", ""
-    if machine != _MACHINES.get(platform.machine(), machine):
+    if platform.machine() in _MACHINES and number != _MACHINES[platform.machine()]:
         obstacle, remedy = f"it is for another machine ({machine})", "use a program built for this one"
     elif interpreter is None:
         obstacle, remedy = "it is statically linked", "use a dynamically linked build of it"
-    elif privileged:
-        obstacle, remedy = (
-            "it is setuid, setgid or has file capabilities",
-            "run a copy without them, or run as its owner",
-        )
-    notes = []
-    if go:
-        notes.append("a Go program makes its system calls itself: only what it does through the C library is seen")
-    if libc == "musl":
-        notes.append("musl: the preload library is built for glibc and needs gcompat here")
+    elif _gains_privileges(path):
+        obstacle = "it is setuid, setgid or has file capabilities"
+        remedy = "run a copy without them, or run it as its owner"
     loader = Path(interpreter) if interpreter else None
-    return Program(path, kind, libc, machine, privileged, imports, loader, obstacle, remedy, tuple(notes))
+    kind = "dynamic" if interpreter else "static"
+    return Program(path, kind, _libc(interpreter), machine, loader, obstacle, remedy)
 
 
 def _libc(interpreter: str | None) -> str:
@@ -128,20 +99,14 @@ def _libc(interpreter: str | None) -> str:
     return "musl" if "ld-musl" in interpreter else "glibc" if "ld-linux" in interpreter else Path(interpreter).name
 
 
-def _gains_privileges(path: Path, mode: int, owner: int, group: int) -> bool:
+def _gains_privileges(path: Path) -> bool:
     """Would the loader drop LD_PRELOAD? It does where the program runs with more rights than its caller."""
-    if mode & stat.S_ISUID and owner != os.geteuid():
+    status = path.stat()
+    if status.st_mode & stat.S_ISUID and status.st_uid != os.geteuid():
         return True
-    if mode & stat.S_ISGID and group not in (os.getegid(), *os.getgroups()):
+    if status.st_mode & stat.S_ISGID and status.st_gid not in (os.getegid(), *os.getgroups()):
         return True
     try:
         return bool(os.getxattr(path, "security.capability")) and os.geteuid() != 0
     except OSError:
         return False
-
-
-def _imports(elf: ELFFile) -> frozenset[str]:
-    symbols = elf.get_section_by_name(".dynsym")
-    if not isinstance(symbols, SymbolTableSection):
-        return frozenset()
-    return frozenset(s.name for s in symbols.iter_symbols() if s["st_shndx"] == "SHN_UNDEF" and s.name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from daxemu.sysfs.tree import Entry, File, Link, Tree
@@ -18,21 +20,31 @@ class Projection:
         self.root = root
         self._parts: dict[str, Tree] = {}
 
-    def update(self, subject: str, tree: Tree) -> None:
-        """Make a subject's part of the tree be this one; only what differs is written."""
+    def update(self, parts: Mapping[str, Tree]) -> None:
+        """Make the parts of these subjects be so, all of them or none; only what differs is written.
+
+        An empty tree takes a subject away, with the directories that held nothing else.
+        """
+        with ExitStack() as undo:
+            for subject, tree in parts.items():
+                self._update_part(subject, tree, undo)
+            undo.pop_all()
+
+    def _update_part(self, subject: str, tree: Tree, undo: ExitStack) -> None:
         old = self._parts.get(subject, {})
-        for path in old.keys() - tree.keys():
+        undo.callback(self._parts.__setitem__, subject, old)
+        shared = {path for other, part in self._parts.items() if other != subject for path in part}
+        self._parts[subject] = tree
+        for path in old.keys() - tree.keys() - shared:
+            undo.callback(self._write, path, old[path], new=True)
             self._remove(path)
         for path, entry in tree.items():
-            if old.get(path) != entry:
-                self._write(path, entry, new=path not in old)
-        self._parts[subject] = tree
-
-    def remove(self, subject: str) -> None:
-        """Take a subject's part away, with the directories that held nothing else."""
-        for path in self._parts.pop(subject, {}):
-            if not any(path in tree for tree in self._parts.values()):
-                self._remove(path)
+            if path not in old and path not in shared:
+                undo.callback(self._remove, path)
+                self._write(path, entry, new=True)
+            elif path in old and old[path] != entry:
+                undo.callback(self._write, path, old[path], new=False)
+                self._write(path, entry, new=False)
 
     def _write(self, path: str, entry: Entry, *, new: bool) -> None:
         target = self.root / path

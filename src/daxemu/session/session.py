@@ -18,7 +18,7 @@ from daxemu.session.directory import SessionDirectory, sweep
 from daxemu.session.projection import Projection
 from daxemu.session.server import Server
 from daxemu.session.table import Table
-from daxemu.sysfs.tree import bus_tree, device_tree, region_tree
+from daxemu.sysfs.tree import Tree, bus_tree, device_tree, region_tree
 
 __all__ = ["PRELOAD_LIBRARY", "Session"]
 
@@ -63,24 +63,40 @@ class Session:
 
     def show_bus(self, bus: DaxBus) -> None:
         """Show the bus and its drivers."""
-        self._projection.update("bus", bus_tree(bus))
+        self._projection.update({"bus": bus_tree(bus)})
 
     def show_region(self, region: DaxRegion) -> None:
-        """Show a region as it is now."""
-        self._projection.update(f"region{region.id}", region_tree(region))
+        """Show a region as it is now, or that it is gone."""
+        self._projection.update(self._region_part(region))
 
-    def hide_region(self, region: DaxRegion) -> None:
-        """A region is gone."""
-        self._projection.remove(f"region{region.id}")
+    @staticmethod
+    def _region_part(region: DaxRegion) -> dict[str, Tree]:
+        return {f"region{region.id}": region_tree(region) if region.published else {}}
 
     def show_device(self, device: DevDax) -> None:
-        """Show a device as it is now, or that it is gone."""
-        minor = device.devt.minor
+        """Show a device, with its region's attributes, as it is now, or that it is gone.
+
+        A failure leaves what was shown before. Only what says that a device is dead or gone goes
+        on after one: programs must not use it any longer, even if a file still tells of it.
+        """
+        if device.devt.minor not in self._devices:
+            self._table.check_room(device.devt.minor)
+        parts = {device.name: device_tree(device) if device.registered else {}} | self._region_part(device.region)
+        try:
+            self._projection.update(parts)
+        except OSError:
+            if device.alive:
+                raise
+            _log.exception("%s: its files could not be updated", device.name)
         if not device.registered:
-            self._table.clear_device(minor)
-            self._projection.remove(device.name)
-            self._devices.pop(minor, None)
-            return
+            self._table.clear_device(device.devt.minor)
+            self._devices.pop(device.devt.minor, None)
+        else:
+            self._enter(device)
+
+    def _enter(self, device: DevDax) -> None:
+        """Write a device's rows of the table."""
+        minor = device.devt.minor
         assert isinstance(device.backing, BackingFile)
         self._devices[minor] = device
         self._table.set_device(
@@ -92,7 +108,6 @@ class Session:
             region=device.region.id,
             id=device.id,
         )
-        self._projection.update(device.name, device_tree(device))
         try:
             node = (self.path / "dev" / device.name).stat()
         except FileNotFoundError:  # a program has unlinked its node, as it may

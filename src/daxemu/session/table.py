@@ -30,6 +30,7 @@ class Table:
             "owner_pid": os.getpid(),
             "major": major,
         }
+        self._room = layout.NR_DEVICES
         self._aliases = 0
         self._buried = 0
         self._write_header()
@@ -46,12 +47,15 @@ class Table:
             self._header[name] = value
             self._write_header()
 
+    def check_room(self, minor: int) -> None:
+        """Raise ENOSPC for a minor that the table has no room for."""
+        if minor >= self._room:
+            raise KernelError(errno.ENOSPC, f"a session shows at most {self._room} devices to programs")
+
     def set_device(
         self, minor: int, *, alive: bool, identity: tuple[int, int], size: int, align: int, **name: int
     ) -> None:
-        """Show a device. ENOSPC for a minor that the table has no room for."""
-        if minor >= layout.NR_DEVICES:
-            raise KernelError(errno.ENOSPC, f"a session shows at most {layout.NR_DEVICES} devices to programs")
+        """Show a device."""
         flags = layout.DEVICE_PRESENT | (layout.DEVICE_ALIVE if alive else 0)
         dev, ino = identity
         record = layout.DEVICE.pack(flags=flags, minor=minor, dev=dev, ino=ino, size=size, align=align, **name)

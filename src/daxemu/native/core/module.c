@@ -89,6 +89,8 @@ static PyMethodDef methods[] = {
 	  "table_write(table, offset, bytes): change the shared table as seen by all readers at once." },
 	{ "die_with_parent", core_die_with_parent, METH_NOARGS,
 	  "die_with_parent(): this process gets SIGKILL when the thread that forked it ends." },
+	{ "elf_facts", dx_elf_facts, METH_O,
+	  "elf_facts(path): (e_machine, interpreter or None) of a program, or None for what is no ELF file." },
 	{ NULL, NULL, 0, NULL },
 };
 

@@ -7,6 +7,7 @@
  */
 #include "preload.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -144,6 +145,19 @@ static void unlock_after_fork(void)
 	pthread_mutex_unlock(&agent.lock);
 }
 
+/* glibc has pthread_atfork only as a piece to link in; musl, for whose programs this library serves too, as a function. */
+extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void *) __attribute__((weak));
+
+static int watch_fork(void)
+{
+	int (*atfork)(void (*)(void), void (*)(void), void (*)(void));
+
+	if (__register_atfork)
+		return __register_atfork(lock_before_fork, unlock_after_fork, after_fork_in_child, NULL);
+	atfork = (__typeof__(atfork))dlsym(RTLD_DEFAULT, "pthread_atfork");
+	return atfork ? atfork(lock_before_fork, unlock_after_fork, after_fork_in_child) : ENOSYS;
+}
+
 static int ensure_locked(void)
 {
 	static bool watching_fork;
@@ -151,7 +165,7 @@ static int ensure_locked(void)
 
 	if (agent.pid == getpid())
 		return 0;
-	if (!watching_fork && pthread_atfork(lock_before_fork, unlock_after_fork, after_fork_in_child))
+	if (!watching_fork && watch_fork())
 		return -ENOMEM;
 	watching_fork = true;
 	sock = dx_connect();
