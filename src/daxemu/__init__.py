@@ -8,11 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from daxemu.engine import DaxDevice, DaxRegion, Engine
+    from daxemu.device import DaxDevice
+    from daxemu.engine import Engine
     from daxemu.errors import DaxBusError, DaxemuError, KernelError, UnavailableError, UsageError
     from daxemu.file import DaxFile
     from daxemu.hookspecs import hookimpl
     from daxemu.mapping import DaxMapping
+    from daxemu.region import DaxRegion
 
 __all__ = [
     "DaxBusError",
@@ -31,8 +33,8 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "DaxDevice": "engine",
-    "DaxRegion": "engine",
+    "DaxDevice": "device",
+    "DaxRegion": "region",
     "Engine": "engine",
     "DaxBusError": "errors",
     "DaxemuError": "errors",

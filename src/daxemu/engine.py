@@ -6,14 +6,14 @@ import atexit
 import errno
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
 
 from daxemu._core import sync_mappings
 from daxemu.backing import BackingFile, BackingStore
+from daxemu.device import DaxDevice
 from daxemu.errors import KernelError, UsageError
 from daxemu.file import DaxFile
 from daxemu.kernel.core import DaxCore
@@ -25,15 +25,13 @@ from daxemu.kernel.providers import find_provider
 from daxemu.kernel.pseudofs import NodeInode
 from daxemu.kernel.region import ALIGNMENTS
 from daxemu.kernel.region import DaxRegion as KernelRegion
-from daxemu.launch.start import popen, run
+from daxemu.launch.start import Launcher
 from daxemu.plugins import find_store
+from daxemu.region import DaxRegion
 from daxemu.session.session import Session
 from daxemu.units import format_size, parse_size
 
-if TYPE_CHECKING:
-    import subprocess
-
-__all__ = ["DaxDevice", "DaxRegion", "Engine"]
+__all__ = ["Engine"]
 
 _PHYSICAL_BASE = 1 << 44  # above all memory a machine has
 _REGION_SPACING = 1 << 30
@@ -50,203 +48,7 @@ def _free_major() -> int:
     return free[0]
 
 
-class _Launcher:
-    """What starts programs that see the devices: an engine, a region, a device."""
-
-    @property
-    def engine(self) -> Engine:
-        raise NotImplementedError
-
-    def run(self, args: Sequence[str | os.PathLike[str]], **kwargs: Any) -> subprocess.CompletedProcess[Any]:
-        """``subprocess.run`` with the same arguments; the program sees every device of the engine.
-
-        Raises UsageError for a program that daxemu cannot reach: static, setuid, another architecture.
-        """
-        return run(self.engine.environ(), args, **kwargs)
-
-    def popen(self, args: Sequence[str | os.PathLike[str]], **kwargs: Any) -> subprocess.Popen[Any]:
-        """``subprocess.Popen`` with the same arguments; the program sees every device of the engine.
-
-        Raises UsageError for a program that daxemu cannot reach: static, setuid, another architecture.
-        """
-        return popen(self.engine.environ(), args, **kwargs)
-
-
-class DaxDevice(_Launcher):
-    """An emulated dax device. Made by ``DaxRegion.create_device``, or with its static region."""
-
-    def __init__(self, region: DaxRegion, device: DevDax) -> None:
-        self.region = region
-        self._device = device
-
-    def __repr__(self) -> str:
-        return f"<DaxDevice {self.name} {format_size(self.size)}>"
-
-    def __fspath__(self) -> str:
-        return self.path
-
-    @property
-    def engine(self) -> Engine:
-        """The engine it belongs to."""
-        return self.region.engine
-
-    @property
-    def name(self) -> str:
-        """``daxX.Y``."""
-        return self._device.name
-
-    @property
-    def path(self) -> str:
-        """Where programs find it: ``/dev/daxX.Y``."""
-        return f"/dev/{self.name}"
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self._device.size
-
-    @property
-    def align(self) -> int:
-        """Bytes: the unit of mappings."""
-        return self._device.align
-
-    @property
-    def devt(self) -> tuple[int, int]:
-        """Device number: (major, minor)."""
-        return self._device.devt
-
-    @property
-    def alive(self) -> bool:
-        """False after ``kill`` until ``revive``, and once it is destroyed."""
-        return self._device.alive
-
-    def open(self, mode: str = "r+") -> DaxFile:
-        """Open the device: ``r`` for reading, ``r+`` for both. Raises ENXIO if it is dead."""
-        return DaxFile(self.engine, self._device, mode)
-
-    def resize(self, size: int | str) -> None:
-        """Change the size; bytes, or a text such as ``"64M"``.
-
-        As an administrator would: take the device from its driver, write ``size``, give it back.
-        Every mapping is revoked; what lies inside the new size works again afterwards, what lies
-        past it raises SIGBUS. EACCES: a static region. EINVAL: not a multiple of max(align, 2 MiB).
-        ENOSPC: the region has not that much left. On failure everything is as before.
-        """
-        with self.engine._operation():
-            if self._device.region.is_static:
-                raise KernelError(
-                    errno.EACCES, f"{self.name} is in a static region; resizable devices have provider 'hmem'"
-                )
-            self.engine._resize(self._device, parse_size(size))
-
-    def kill(self) -> None:
-        """Revoke every mapping of every process (the kernel's kill_dax and unmap).
-
-        Later touches raise SIGBUS at the exact address, open and mmap answer ENXIO. The data stays.
-        """
-        with self.engine._operation():
-            self._device.kill()
-
-    def revive(self) -> None:
-        """Make a killed device work again (run_dax): old files and mappings too, with the data intact."""
-        with self.engine._operation():
-            self._device.run()
-
-    def destroy(self) -> None:
-        """Remove the device, as ``daxctl destroy-device --force`` does: revoke, size 0, delete.
-
-        The first device of a dynamic region stays, with size 0. EACCES: a static region.
-        """
-        with self.engine._operation() as core:
-            if self._device.region.is_static:
-                raise KernelError(errno.EACCES, f"{self.name} is in a static region: it goes with its region")
-            if self._device.driver is not None:
-                core.bus.unbind(self._device)
-            self._device.resize(0)
-            if self._device.id:
-                core.delete_device(self._device)
-
-
-class DaxRegion(_Launcher):
-    """A range of emulated physical memory and the devices in it. Made by ``Engine.add_region``."""
-
-    def __init__(self, engine: Engine, region: KernelRegion) -> None:
-        self._engine = engine
-        self._region = region
-        self._facades: dict[DevDax, DaxDevice] = {}
-
-    def __repr__(self) -> str:
-        return f"<DaxRegion {self.id} {self.provider} {format_size(self.size)}>"
-
-    @property
-    def engine(self) -> Engine:
-        """The engine it belongs to."""
-        return self._engine
-
-    @property
-    def id(self) -> int:
-        """X of its devices' names daxX.Y."""
-        return self._region.id
-
-    @property
-    def provider(self) -> str:
-        """``pmem`` or ``hmem``."""
-        return self._region.provider.name
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self._region.size
-
-    @property
-    def align(self) -> int:
-        """Bytes: the alignment that its devices start with."""
-        return self._region.align
-
-    @property
-    def available_size(self) -> int:
-        """Bytes that no device owns."""
-        return self._region.available_size()
-
-    @property
-    def devices(self) -> list[DaxDevice]:
-        """Its devices that have a size, by id."""
-        return [self._facade(device) for device in self._region.children.values() if device.size]
-
-    def _facade(self, device: DevDax) -> DaxDevice:
-        return self._facades.setdefault(device, DaxDevice(self, device))
-
-    def create_device(self, size: int | str | None = None) -> DaxDevice:
-        """Make a device, ready to use; by default of all that is available.
-
-        The region's first device, daxX.0, exists from the start and is taken while it is empty.
-        EINVAL: not a multiple of max(align, 2 MiB), or 0, or a static region. ENOSPC: no room, or no
-        device number left.
-        """
-        with self._engine._operation() as core:
-            if self._region.is_static:
-                raise KernelError(
-                    errno.EINVAL,
-                    f"region {self.id} is static (provider {self.provider!r}): it has its one device in "
-                    "region.devices; use provider 'hmem' to create devices",
-                )
-            wanted = self.available_size if size is None else parse_size(size)
-            if wanted == 0:
-                reason = "has no space left" if size is None else "cannot make a device of size 0"
-                raise KernelError(errno.ENOSPC if size is None else errno.EINVAL, f"region {self.id} {reason}")
-            first = next((d for d in self._region.children.values() if d.id == 0), None)
-            if first is not None and first.size == 0 and first.driver is None:
-                self._engine._resize(first, wanted)
-                return self._facade(first)
-            return self._facade(core.create_device(self._region, wanted))
-
-    def remove(self) -> None:
-        """Remove the region with its devices, as when the hardware is taken away."""
-        with self._engine._operation() as core:
-            core.remove_region(self._region)
-
-
-class Engine(_Launcher):
+class Engine(Launcher):
     """One emulated machine. A context manager; ``close`` leaves nothing behind.
 
     ``nr_dax`` is how many device numbers there are, at least 256.

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from daxemu.engine import DaxDevice, DaxRegion, Engine
+    from daxemu.device import DaxDevice
+    from daxemu.engine import Engine
+    from daxemu.region import DaxRegion
 
 __all__ = ["DaxFactory"]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from daxemu.errors import UsageError
 
 if TYPE_CHECKING:
-    from daxemu.engine import DaxRegion, Engine
+    from daxemu.engine import Engine
+    from daxemu.region import DaxRegion
 
 __all__ = ["RegionSpec"]
 

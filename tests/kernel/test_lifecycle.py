@@ -96,7 +96,11 @@ def test_region_ids_are_the_lowest_free_ones(core: DaxCore, add_region: AddRegio
 def test_removing_a_region_removes_its_devices(core: DaxCore, region: DaxRegion, device: DevDax, ports: FakePorts):
     ports.events.clear()
     core.remove_region(region)
-    assert ports.events == ["remove dax0.0", "kill dax0.1", "unbind dax0.1", "remove dax0.1", "remove region0"]
+    assert ports.events == [
+        *("remove dax0.0", "change region0"),
+        *("kill dax0.1", "unbind dax0.1", "remove dax0.1", "change region0"),
+        "remove region0",
+    ]
     assert core.bus.devices == {}
     assert core.regions == {}
     assert ports.backings == []

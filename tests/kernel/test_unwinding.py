@@ -235,7 +235,7 @@ def test_a_failed_create_was_seen_to_come_and_go():
     world = make_world()
     with injected(Injector(0, only="DaxBus.bind")), pytest.raises(InjectedFault):
         world.core.create_device(world.region, BLOCK)
-    assert fake_ports(world.core).events[-2:] == ["add dax0.2", "remove dax0.2"]
+    assert fake_ports(world.core).events[-3:] == ["add dax0.2", "remove dax0.2", "change region0"]
 
 
 def test_every_step_is_taken_by_some_operation():

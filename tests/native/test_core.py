@@ -225,4 +225,5 @@ def test_no_entry_point_keeps_memory_or_descriptors(backing):
         everything()
     after_fds, after_pages = held()
     assert after_fds == fds
-    assert after_pages - pages < 64, "data pages grow with the number of calls"
+    if "libasan" not in Path("/proc/self/maps").read_text():  # which keeps what was freed
+        assert after_pages - pages < 64, "data pages grow with the number of calls"

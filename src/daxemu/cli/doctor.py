@@ -26,6 +26,9 @@ def command(program: str | None) -> None:
 
     findings = check_program(program)[1] if program else check_host()
     table = Table(box=None, show_header=False, padding=(0, 1))
+    table.add_column()
+    table.add_column()
+    table.add_column(overflow="fold")
     for finding in findings:
         table.add_row(_MARKS[finding.good], finding.what, escape(finding.value))
     Console().print(table)

@@ -21,10 +21,11 @@ def command(as_json: bool) -> None:
         print(json.dumps([asdict(plugin) for plugin in found], indent=2))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("Plugin", "Version", "Backend", "State", box=None)
     for plugin in found:
         for backend, state in (plugin.backends or {"–": ""}).items():
-            table.add_row(plugin.name, plugin.version, backend, state)
+            table.add_row(plugin.name, plugin.version, backend, escape(state))
     Console().print(table)

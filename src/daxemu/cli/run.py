@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 
 import click
 
@@ -26,7 +27,7 @@ _NOT_FORWARDED |= {signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS,
 _SI_KERNEL = 0x80
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.option(
     "--region",
     "regions",
@@ -58,13 +59,24 @@ def command(regions: tuple[str, ...], cmd: tuple[str, ...]) -> None:
     _end_alike(status)
 
 
+def _environment() -> dict[str, str]:
+    """Return ours as it was given: in the C locale the interpreter sets LC_CTYPE for itself (PEP 538)."""
+    environment = dict(os.environ)
+    environment.pop("LC_CTYPE", None)
+    for variable in Path("/proc/self/environ").read_bytes().split(b"\0"):
+        name, _, value = variable.partition(b"=")
+        if name == b"LC_CTYPE":
+            environment["LC_CTYPE"] = os.fsdecode(value)
+    return environment
+
+
 def _start(engine: Engine, cmd: tuple[str, ...], mask: set[signal.Signals | int]) -> int:
     def in_child() -> None:
         die_with_parent()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     try:
-        process = engine.popen(list(cmd), close_fds=False, preexec_fn=in_child)
+        process = engine.popen(list(cmd), env=_environment(), close_fds=False, preexec_fn=in_child)
     except DaxemuError:
         raise
     except OSError as error:
@@ -76,12 +88,14 @@ def _start(engine: Engine, cmd: tuple[str, ...], mask: set[signal.Signals | int]
 def _accompany(pid: int, forwarded: set[signal.Signals]) -> int:
     """Pass signals on and stop when the program stops, until it ends; return its wait status.
 
-    What the terminal sends it sends to the program as well, so that is not passed on.
+    What the terminal sends it sends to the program as well, so that is not passed on. But when the
+    terminal goes away, the kernel tells only the session's leader; that may be us.
     """
+    hangup = {signal.SIGHUP, signal.SIGCONT} if os.getsid(0) == os.getpid() else set()
     while True:
         info = signal.sigwaitinfo(forwarded | {signal.SIGCHLD})
         if info.si_signo != signal.SIGCHLD:
-            if info.si_code != _SI_KERNEL:
+            if info.si_code != _SI_KERNEL or info.si_signo in hangup:
                 os.kill(pid, info.si_signo)
             continue
         ended, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)

@@ -131,7 +131,7 @@ class DaxCore:
         device = self._initialize_device(region, size)
         with ExitStack() as undo:
             undo.callback(device.put)
-            undo.callback(device.shrink_ranges, 0)
+            undo.callback(self._free_ranges, device)
             self._device_add(device)
             undo.callback(self._device_del, device)
             if bind:
@@ -185,10 +185,14 @@ class DaxCore:
             raise KernelError(errno.ENODEV, f"{device.name} was removed")
         with ExitStack() as steps:
             steps.callback(device.put)
-            steps.callback(device.shrink_ranges, 0)
+            steps.callback(self._free_ranges, device)
             steps.callback(self._device_del, device)
             if device.driver is not None:
                 steps.callback(self.bus.unbind, device)
+
+    def _free_ranges(self, device: DevDax) -> None:
+        device.shrink_ranges(0)
+        self.publish(Event("change", device.region))
 
     def release_device(self, device: DevDax) -> None:
         """The last reference is gone: memory, inode, minor and id go back."""

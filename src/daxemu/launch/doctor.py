@@ -47,9 +47,9 @@ def wrapped_functions() -> frozenset[str]:
 
 def _imports(program: Program) -> list[Finding]:
     """What a program asks of the C library, as far as daxemu takes it over, and what escapes it."""
-    if program.kind == "unreadable":
-        return [Finding("note", "the file cannot be read; it is started as it is")]
     path = program.interpreter if program.kind == "script" and program.interpreter else program.path
+    if not os.access(path, os.R_OK):
+        return [Finding("note", "the file cannot be read; it is started as it is")]
     with path.open("rb") as file:
         elf = ELFFile(file)
         relevant = sorted(_dynamic_symbols(elf, defined=False) & wrapped_functions())

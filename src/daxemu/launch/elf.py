@@ -16,6 +16,8 @@ __all__ = ["Program", "ProgramNotFoundError", "ProgramRefusedError", "find_progr
 
 _MACHINES = {"x86_64": 62, "aarch64": 183, "i386": 3, "arm": 40, "riscv64": 243, "ppc64": 21, "s390x": 22}
 
+_DEEPEST_SCRIPT = 5  # then execve(2) answers ELOOP
+
 
 class ProgramNotFoundError(DaxemuError, FileNotFoundError):
     """There is no such program: exit status 127 of a shell."""
@@ -58,24 +60,35 @@ def find_program(name: str, search: str | None = None, directory: str | None = N
 
 def inspect_program(path: Path) -> Program:
     """Look into a program. Raises ProgramRefusedError if it is none."""
+    return _inspect(path, 0)
+
+
+def _inspect(path: Path, depth: int) -> Program:
     try:
         facts = elf_facts(path)
-        if facts is None:
-            with path.open("rb") as file:
-                return _script(path, file.readline(4096))
+        line = b"" if facts else _first_line(path)
     except PermissionError:  # executable and not readable: started as it is
         return Program(path, "unreadable")
-    return _elf(path, *facts)
+    return _elf(path, *facts) if facts else _script(path, line, depth)
 
 
-def _script(path: Path, line: bytes) -> Program:
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline(4096)
+
+
+def _script(path: Path, line: bytes, depth: int) -> Program:
     words = line[2:].decode(errors="replace").split() if line.startswith(b"#!") else []
     if not words:
         raise ProgramRefusedError(f"{path}: neither an ELF program nor a script with #!")
     if Path(words[0]).name == "env":
         words = [word for word in words[1:] if not word.startswith("-") and "=" not in word] or words
+    if depth == _DEEPEST_SCRIPT:
+        raise ProgramRefusedError(f"{path}: a script run by a script, and so on, more often than the kernel follows")
     interpreter = find_program(words[0])
-    return replace(inspect_program(interpreter), path=path, kind="script", interpreter=interpreter)
+    inner = _inspect(interpreter, depth + 1)
+    runs_it = inner.interpreter if inner.kind == "script" else interpreter
+    return replace(inner, path=path, kind="script", interpreter=runs_it)
 
 
 def _elf(path: Path, number: int, interpreter: str | None) -> Program:

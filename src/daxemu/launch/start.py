@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daxemu.launch.elf import ProgramRefusedError, find_program, inspect_program
 
-__all__ = ["check_reachable", "popen", "run"]
+if TYPE_CHECKING:
+    from daxemu.engine import Engine
+
+__all__ = ["Launcher", "check_reachable"]
 
 Arguments = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -21,11 +24,10 @@ def check_reachable(name: str, environment: Mapping[str, str], directory: str | 
         raise ProgramRefusedError(f"{name} would not see the devices: {program.obstacle}; {program.remedy}")
 
 
-def _prepare(variables: Mapping[str, str], args: Arguments, options: dict[str, Any]) -> None:
-    """Complete subprocess's options; refuse what cannot work."""
+def _prepare(variables: Mapping[str, str], args: Arguments, options: dict[str, Any]) -> dict[str, Any]:
+    """Return subprocess's options with the session's variables added; refuse what cannot work."""
     given = options.get("env")
     environment = {os.fsdecode(k): os.fsdecode(v) for k, v in (os.environ if given is None else given).items()}
-    options["env"] = {**environment, **variables}
     if options.get("shell"):
         name = options.get("executable") or "/bin/sh"
     else:
@@ -33,15 +35,27 @@ def _prepare(variables: Mapping[str, str], args: Arguments, options: dict[str, A
         name = options.get("executable") or first
     directory = options.get("cwd")
     check_reachable(os.fspath(name), environment, None if directory is None else os.fspath(directory))
+    return options | {"env": {**environment, **variables}}
 
 
-def run(variables: Mapping[str, str], args: Arguments, **options: Any) -> subprocess.CompletedProcess[Any]:
-    """``subprocess.run`` with the session's variables added to the environment."""
-    _prepare(variables, args, options)
-    return subprocess.run(args, **options)
+class Launcher:
+    """What starts programs that see the devices: an engine, a region, a device."""
 
+    @property
+    def engine(self) -> Engine:
+        """The engine whose devices the programs see."""
+        raise NotImplementedError
 
-def popen(variables: Mapping[str, str], args: Arguments, **options: Any) -> subprocess.Popen[Any]:
-    """``subprocess.Popen`` with the session's variables added to the environment."""
-    _prepare(variables, args, options)
-    return subprocess.Popen(args, **options)
+    def run(self, args: Arguments, **kwargs: Any) -> subprocess.CompletedProcess[Any]:
+        """``subprocess.run`` with the same arguments; the program sees every device of the engine.
+
+        Raises UsageError for a program that daxemu cannot reach: static, setuid, another architecture.
+        """
+        return subprocess.run(args, **_prepare(self.engine.environ(), args, kwargs))
+
+    def popen(self, args: Arguments, **kwargs: Any) -> subprocess.Popen[Any]:
+        """``subprocess.Popen`` with the same arguments; the program sees every device of the engine.
+
+        Raises UsageError for a program that daxemu cannot reach: static, setuid, another architecture.
+        """
+        return subprocess.Popen(args, **_prepare(self.engine.environ(), args, kwargs))

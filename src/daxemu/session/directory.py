@@ -8,6 +8,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,7 +31,8 @@ def sessions_root() -> Path:
 
 
 def _make_root(root: Path) -> None:
-    root.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        root.mkdir(mode=0o700)
     status = root.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise UsageError(f"{root} is not a private directory of this user; remove it or set TMPDIR")
@@ -52,8 +54,11 @@ class SessionDirectory:
                 if attempt == 99:
                     raise
         self._held.add(self.path)
-        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # It gets its name when it is locked: an unlocked one means that the owner is gone.
+        unnamed = self.path / "lock.new"
+        self._lock = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unnamed.rename(self.path / "lock")
         for name in ("dev", "sys"):
             (self.path / name).mkdir()
 

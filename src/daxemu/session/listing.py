@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from daxemu.errors import UsageError
 from daxemu.session import layout
 from daxemu.session.directory import SessionDirectory, sessions_root
 
@@ -27,6 +28,8 @@ class ListedDevice:
 
 def _devices(session: Path) -> list[ListedDevice]:
     data = (session / "table").read_bytes()
+    if len(data) < layout.TABLE_SIZE:  # it is being made
+        return []
     header = layout.HEADER.unpack(data)
     if header["magic"] != layout.TABLE_MAGIC or header["version"] != layout.WIRE_VERSION:
         return []
@@ -52,7 +55,10 @@ def list_devices() -> list[ListedDevice]:
     """Return the devices of all running sessions of this user; inside a session, of that one."""
     own = os.environ.get("DAXEMU_SESSION")
     if own:
-        return _devices(Path(own))
+        try:
+            return _devices(Path(own))
+        except OSError as error:
+            raise UsageError(f"DAXEMU_SESSION={own}: {error.strerror}; unset it, that session has ended") from error
     root = sessions_root()
     sessions = sorted(root.iterdir()) if root.exists() else []
     found = []

@@ -1,0 +1,249 @@
+"""Write the parts of the reference that are made from the code: ``python docs/generate.py [--check]``.
+
+A page keeps its hand-written text; what lies between ``<!-- generated: NAME -->`` and
+``<!-- end -->`` is replaced by what the function of that name in ``PARTS`` returns.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+
+import daxemu
+import daxemu.cli
+from daxemu import backing, hookspecs, pytest_plugin
+from daxemu.kernel.core import DaxCore
+from daxemu.kernel.device import DevDax
+from daxemu.kernel.ports import Event
+from daxemu.kernel.providers import find_provider
+from daxemu.sysfs import attributes
+from daxemu.sysfs.tree import File, bus_tree
+
+__all__ = ["PARTS", "REFERENCE", "updated"]
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def _table(*rows: Iterable[str]) -> str:
+    head, *body = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
+    rule = " | ".join("---" for _ in head.split(" | "))
+    return "\n".join(f"| {row} |" for row in (head, rule, *body))
+
+
+def _prose(documented: object) -> str:
+    """A docstring as Markdown."""
+    return (inspect.getdoc(documented) or "").replace("``", "`")
+
+
+# -- attributes ---------------------------------------------------------------------------------
+
+
+class _Nowhere:
+    """The outside of a model that is only looked at."""
+
+    def create_backing(self, device: DevDax) -> _Nowhere:  # noqa: ARG002
+        return self
+
+    def publish(self, event: Event) -> None:
+        pass
+
+    def resize(self, size: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def _sample() -> DevDax:
+    """The second device, 1 GiB, of a dynamic region of 2 GiB."""
+    core = DaxCore(_Nowhere())
+    core.boot()
+    region = core.add_region(find_provider("hmem"), start=1 << 44, size=2 << 30, align=2 << 20, idle=True)
+    return core.create_device(region, 1 << 30)
+
+
+def _attribute_rows(table: Iterable[Any], subject: object) -> Iterator[tuple[str, ...]]:
+    yield "Attribute", "Mode, dynamic region", "Mode, static region", "Read", "Write"
+    for attribute in table:
+        static = attribute.static_mode
+        shown = attribute.show(subject).rstrip("\n") if attribute.show else None
+        value = "<br>".join(f"`{line}`" for line in shown.split("\n")) if shown else "an empty line"
+        writable = attribute.mode & 0o222
+        yield (
+            f"`{attribute.name}`",
+            f"{attribute.mode:04o}",
+            "absent" if static is None else f"{static:04o}",
+            "EACCES" if shown is None else value,
+            "EACCES" if not writable else "yes" if getattr(attribute, "store", None) else "not yet: EACCES",
+        )
+
+
+def region_attributes() -> str:
+    """Attributes of a region."""
+    return _table(*_attribute_rows(attributes.REGION_ATTRIBUTES, _sample().region))
+
+
+def device_attributes() -> str:
+    """Attributes of a device."""
+    return _table(*_attribute_rows(attributes.DEVICE_ATTRIBUTES, _sample()))
+
+
+def mapping_attributes() -> str:
+    """Attributes of one of a device's ranges."""
+    return _table(*_attribute_rows(attributes.MAPPING_ATTRIBUTES, _sample().ranges[0]))
+
+
+def bus_files() -> str:
+    """Files of the bus, its drivers and modules."""
+    rows = [
+        (f"`/{path}`", f"{entry.mode:04o}", f"`{entry.text.rstrip()}`" if entry.mode & 0o444 else "EACCES")
+        for path, entry in sorted(bus_tree(_sample().core.bus).items())
+        if isinstance(entry, File) and not path.endswith("/")
+    ]
+    return _table(("File", "Mode", "Read"), *rows)
+
+
+# -- command line -------------------------------------------------------------------------------
+
+
+@cache
+def commands() -> str:
+    """``--help`` of the command and of each subcommand."""
+    root = daxemu.cli._daxemu
+    top = click.Context(root, info_name="daxemu", terminal_width=90, **root.context_settings)
+    texts = [("daxemu", root.get_help(top))]
+    for name in root.list_commands(top):
+        command = root.get_command(top, name)
+        assert command is not None
+        context = click.Context(command, info_name=name, parent=top, terminal_width=90)
+        texts.append((f"daxemu {name}", command.get_help(context)))
+    return "\n\n".join(f"## {name}\n\n```text\n{text}\n```" for name, text in texts)
+
+
+# -- Python -------------------------------------------------------------------------------------
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    signature = inspect.signature(function)
+    parameters = [p for p in signature.parameters.values() if p.name != "self"]
+    text = str(signature.replace(parameters=parameters))
+    text = re.sub(r"'([\w\[\]., |]+)'(?=[,)\] =]|$)", r"\1", text)  # annotations, not default values
+    return re.sub(r" -> None$", "", text)
+
+
+_MADE_BY_USERS = {"Engine", "Probe"}  # of all others, something else makes the objects
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.startswith("daxemu") and not cls.__module__.startswith("daxemu._")
+
+
+def _members(cls: type) -> Iterator[str]:
+    found = [a for a in inspect.classify_class_attrs(cls) if _is_ours(a.defining_class) and a.name[0] != "_"]
+    properties = {a.name: a.object for a in found if isinstance(a.object, property)}
+    if properties:
+        types = {
+            name: inspect.signature(value.fget).return_annotation for name, value in properties.items() if value.fget
+        }
+        yield "\n".join(f"* `{name}: {types[name]}` — {_prose(value)}" for name, value in properties.items())
+    for name, _, _, value in found:
+        function = getattr(value, "__func__", value)
+        if inspect.isfunction(function):
+            yield f"#### `{cls.__name__}.{name}{_signature(function)}`\n\n{_prose(function)}"
+
+
+def _class(cls: type) -> str:
+    heading = cls.__name__
+    if issubclass(cls, Exception):
+        heading += f"({', '.join(base.__name__ for base in cls.__bases__)})"
+    elif cls.__name__ in _MADE_BY_USERS:
+        heading += _signature(cls.__init__)
+    return "\n\n".join([f"### `{heading}`", _prose(cls), *_members(cls)])
+
+
+def python_api() -> str:
+    """Every public class, the engine first."""
+    classes = [getattr(daxemu, name) for name in daxemu.__all__ if inspect.isclass(getattr(daxemu, name))]
+    order = ["Engine", "DaxRegion", "DaxDevice", "DaxFile", "DaxMapping", "DaxemuError"]
+    classes.sort(key=lambda cls: order.index(cls.__name__) if cls.__name__ in order else len(order))
+    return "\n\n".join(map(_class, classes))
+
+
+def hooks() -> str:
+    """Every hook with its signature."""
+    specs = [value for value in vars(hookspecs).values() if hasattr(value, f"{hookspecs.PROJECT}_spec")]
+    return "\n\n".join(f"## `{spec.__name__}{_signature(spec)}`\n\n{_prose(spec)}" for spec in specs)
+
+
+def backing_store() -> str:
+    """The interface of a backing store."""
+    return "\n\n".join(map(_class, (backing.BackingStore, backing.Probe)))
+
+
+def fixtures() -> str:
+    """Every fixture: read from the source, as pytest hides what it wraps."""
+    source = ast.parse(inspect.getsource(pytest_plugin))
+    parts = []
+    for node in source.body:
+        if isinstance(node, ast.FunctionDef) and any("pytest.fixture" in ast.unparse(d) for d in node.decorator_list):
+            returned = re.sub(r"^Iterator\[(.*)\]$", r"\1", ast.unparse(node.returns)) if node.returns else ""
+            text = (ast.get_docstring(node) or "").replace("``", "`")
+            parts.append(f"### `{node.name}` → `{returned}`\n\n{text}")
+    return "\n\n".join(parts)
+
+
+def settings() -> str:
+    """Every setting in its three places."""
+    rows = [
+        (f"`{name}=`", f"`--daxemu-{name}`", f"`daxemu_{name}`", f"`{default}`", text)
+        for name, (default, text) in pytest_plugin._SETTINGS.items()
+    ]
+    return _table(("Marker", "Option", "ini key", "Default", "What"), *rows)
+
+
+# -- pages --------------------------------------------------------------------------------------
+
+PARTS: dict[str, Callable[[], str]] = {
+    function.__name__: function
+    for function in (
+        region_attributes,
+        device_attributes,
+        mapping_attributes,
+        bus_files,
+        commands,
+        python_api,
+        hooks,
+        backing_store,
+        fixtures,
+        settings,
+    )
+}
+
+_PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def updated(text: str) -> str:
+    """Return a page's text with every generated part made anew."""
+    return _PART.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]()}\n\n{part[3]}", text)
+
+
+def main() -> None:
+    """Write the pages, or with ``--check`` name those that are out of date."""
+    stale = [page for page in sorted(REFERENCE.glob("*.md")) if page.read_text() != updated(page.read_text())]
+    for page in stale:
+        if "--check" not in sys.argv:
+            page.write_text(updated(page.read_text()))
+        print(f"{'out of date' if '--check' in sys.argv else 'written'}: {page}")
+    sys.exit(bool(stale) and "--check" in sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""DaxDevice: one emulated device, as tests handle it."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from daxemu.errors import KernelError
+from daxemu.file import DaxFile
+from daxemu.launch.start import Launcher
+from daxemu.units import format_size, parse_size
+
+if TYPE_CHECKING:
+    from daxemu.engine import Engine
+    from daxemu.kernel.device import DevDax
+    from daxemu.region import DaxRegion
+
+__all__ = ["DaxDevice"]
+
+
+class DaxDevice(Launcher):
+    """An emulated dax device. Made by ``DaxRegion.create_device``, or with its static region."""
+
+    def __init__(self, region: DaxRegion, device: DevDax) -> None:
+        self.region = region
+        self._device = device
+
+    def __repr__(self) -> str:
+        return f"<DaxDevice {self.name} {format_size(self.size)}>"
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    @property
+    def engine(self) -> Engine:
+        """The engine it belongs to."""
+        return self.region.engine
+
+    @property
+    def name(self) -> str:
+        """``daxX.Y``."""
+        return self._device.name
+
+    @property
+    def path(self) -> str:
+        """Where programs find it: ``/dev/daxX.Y``."""
+        return f"/dev/{self.name}"
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._device.size
+
+    @property
+    def align(self) -> int:
+        """Bytes: the unit of mappings."""
+        return self._device.align
+
+    @property
+    def devt(self) -> tuple[int, int]:
+        """Device number: (major, minor)."""
+        return self._device.devt
+
+    @property
+    def alive(self) -> bool:
+        """False after ``kill`` until ``revive``, and once it is destroyed."""
+        return self._device.alive
+
+    def open(self, mode: str = "r+") -> DaxFile:
+        """Open the device: ``r`` for reading, ``r+`` for both. Raises ENXIO if it is dead."""
+        return DaxFile(self.engine, self._device, mode)
+
+    def resize(self, size: int | str) -> None:
+        """Change the size; bytes, or a text such as ``"64M"``.
+
+        As an administrator would: take the device from its driver, write ``size``, give it back.
+        Every mapping is revoked; what lies inside the new size works again afterwards, what lies
+        past it raises SIGBUS. EACCES: a static region. EINVAL: not a multiple of max(align, 2 MiB).
+        ENOSPC: the region has not that much left. On failure everything is as before.
+        """
+        with self.engine._operation():
+            if self._device.region.is_static:
+                raise KernelError(
+                    errno.EACCES, f"{self.name} is in a static region; resizable devices have provider 'hmem'"
+                )
+            self.engine._resize(self._device, parse_size(size))
+
+    def kill(self) -> None:
+        """Revoke every mapping of every process (the kernel's kill_dax and unmap).
+
+        Later touches raise SIGBUS at the exact address, open and mmap answer ENXIO. The data stays.
+        """
+        with self.engine._operation():
+            self._device.kill()
+
+    def revive(self) -> None:
+        """Make a killed device work again (run_dax): old files and mappings too, with the data intact."""
+        with self.engine._operation():
+            self._device.run()
+
+    def destroy(self) -> None:
+        """Remove the device, as ``daxctl destroy-device --force`` does: revoke, size 0, delete.
+
+        The first device of a dynamic region stays, with size 0. EACCES: a static region.
+        """
+        with self.engine._operation() as core:
+            if self._device.region.is_static:
+                raise KernelError(errno.EACCES, f"{self.name} is in a static region: it goes with its region")
+            if self._device.driver is not None:
+                core.bus.unbind(self._device)
+            self._device.resize(0)
+            if self._device.id:
+                core.delete_device(self._device)

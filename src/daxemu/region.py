@@ -1,0 +1,97 @@
+"""DaxRegion: a range of emulated memory and the devices in it, as tests handle it."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from daxemu.device import DaxDevice
+from daxemu.errors import KernelError
+from daxemu.launch.start import Launcher
+from daxemu.units import format_size, parse_size
+
+if TYPE_CHECKING:
+    from daxemu.engine import Engine
+    from daxemu.kernel.device import DevDax
+    from daxemu.kernel.region import DaxRegion as KernelRegion
+
+__all__ = ["DaxRegion"]
+
+
+class DaxRegion(Launcher):
+    """A range of emulated physical memory and the devices in it. Made by ``Engine.add_region``."""
+
+    def __init__(self, engine: Engine, region: KernelRegion) -> None:
+        self._engine = engine
+        self._region = region
+        self._facades: dict[DevDax, DaxDevice] = {}
+
+    def __repr__(self) -> str:
+        return f"<DaxRegion {self.id} {self.provider} {format_size(self.size)}>"
+
+    @property
+    def engine(self) -> Engine:
+        """The engine it belongs to."""
+        return self._engine
+
+    @property
+    def id(self) -> int:
+        """X of its devices' names daxX.Y."""
+        return self._region.id
+
+    @property
+    def provider(self) -> str:
+        """``pmem`` or ``hmem``."""
+        return self._region.provider.name
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._region.size
+
+    @property
+    def align(self) -> int:
+        """Bytes: the alignment that its devices start with."""
+        return self._region.align
+
+    @property
+    def available_size(self) -> int:
+        """Bytes that no device owns."""
+        return self._region.available_size()
+
+    @property
+    def devices(self) -> list[DaxDevice]:
+        """Its devices that have a size, by id."""
+        return [self._facade(device) for device in self._region.children.values() if device.size]
+
+    def _facade(self, device: DevDax) -> DaxDevice:
+        return self._facades.setdefault(device, DaxDevice(self, device))
+
+    def create_device(self, size: int | str | None = None) -> DaxDevice:
+        """Make a device, ready to use; by default of all that is available.
+
+        The region's first device, daxX.0, exists from the start and is taken while it is empty.
+        EINVAL: not a multiple of max(align, 2 MiB), or 0, or a static region. ENOSPC: no room, or no
+        device number left.
+        """
+        with self._engine._operation() as core:
+            if self._region.is_static:
+                raise KernelError(
+                    errno.EINVAL,
+                    f"region {self.id} is static (provider {self.provider!r}): it has its one device in "
+                    "region.devices; use provider 'hmem' to create devices",
+                )
+            wanted = self.available_size if size is None else parse_size(size)
+            if wanted == 0:
+                reason = "has no space left" if size is None else "cannot make a device of size 0"
+                raise KernelError(errno.ENOSPC if size is None else errno.EINVAL, f"region {self.id} {reason}")
+            first = next((d for d in self._region.children.values() if d.id == 0), None)
+            if first is not None and first.size == 0 and first.driver is None:
+                self._engine._resize(first, wanted)
+                return self._facade(first)
+            return self._facade(core.create_device(self._region, wanted))
+
+    def remove(self) -> None:
+        """Remove the region with its devices, as when the hardware is taken away."""
+        with self._engine._operation() as core:
+            core.remove_region(self._region)
