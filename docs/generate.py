@@ -132,41 +132,57 @@ def commands() -> str:
 
 
 def _signature(function: Callable[..., Any]) -> str:
+    """A signature with its annotations as they are written, without self."""
     signature = inspect.signature(function)
-    parameters = [p for p in signature.parameters.values() if p.name != "self"]
-    text = str(signature.replace(parameters=parameters))
-    text = re.sub(r"'([\w\[\]., |]+)'(?=[,)\] =]|$)", r"\1", text)  # annotations, not default values
-    return re.sub(r" -> None$", "", text)
+    parts: list[str] = []
+    for p in signature.parameters.values():
+        if p.name in ("self", "cls"):
+            continue
+        if p.kind is p.KEYWORD_ONLY and "*" not in parts:
+            parts.append("*")
+        stars = "*" if p.kind is p.VAR_POSITIONAL else "**" if p.kind is p.VAR_KEYWORD else ""
+        default = "" if p.default is p.empty else f" = {p.default!r}"
+        parts.append(f"{stars}{p.name}: {p.annotation}{default}")
+    returned = "" if signature.return_annotation in (None, "None") else f" -> {signature.return_annotation}"
+    return f"({', '.join(parts)}){returned}"
 
 
-_MADE_BY_USERS = {"Engine", "Probe"}  # of all others, something else makes the objects
+# Made by users; all other objects come from a method of another one.
+_CONSTRUCTIBLE = {"Engine", "Probe"}
 
-
-def _is_ours(cls: type) -> bool:
-    return cls.__module__.startswith("daxemu") and not cls.__module__.startswith("daxemu._")
+# The engine's own machinery, without an underscore because other modules use it.
+_INTERNAL = {"create_backing", "publish", "maps"}
 
 
 def _members(cls: type) -> Iterator[str]:
-    found = [a for a in inspect.classify_class_attrs(cls) if _is_ours(a.defining_class) and a.name[0] != "_"]
-    properties = {a.name: a.object for a in found if isinstance(a.object, property)}
-    if properties:
-        types = {
-            name: inspect.signature(value.fget).return_annotation for name, value in properties.items() if value.fget
-        }
-        yield "\n".join(f"* `{name}: {types[name]}` — {_prose(value)}" for name, value in properties.items())
-    for name, _, _, value in found:
-        function = getattr(value, "__func__", value)
-        if inspect.isfunction(function):
-            yield f"#### `{cls.__name__}.{name}{_signature(function)}`\n\n{_prose(function)}"
+    """Properties, then methods; those that all who start programs have only with the engine."""
+    found = [
+        a
+        for a in inspect.classify_class_attrs(cls)
+        if a.defining_class.__module__.startswith("daxemu.") and a.name[0] != "_" and a.name not in _INTERNAL
+    ]
+    lines, methods = [], []
+    for a in found:
+        function = getattr(a.object, "__func__", a.object)
+        if isinstance(a.object, property):
+            lines.append(
+                f"* `{a.name}: {inspect.signature(a.object.fget or len).return_annotation}` — {_prose(a.object)}"
+            )
+        elif inspect.isfunction(function) and a.defining_class is not cls and cls is not daxemu.Engine:
+            lines.append(f"* `{a.name}(…)` — as `Engine.{a.name}`")
+        elif inspect.isfunction(function):
+            methods.append(f"#### `{cls.__name__}.{a.name}{_signature(function)}`\n\n{_prose(function)}")
+    yield "\n".join(lines)
+    yield from methods
 
 
 def _class(cls: type) -> str:
     heading = cls.__name__
     if issubclass(cls, Exception):
         heading += f"({', '.join(base.__name__ for base in cls.__bases__)})"
-    elif cls.__name__ in _MADE_BY_USERS:
+    elif cls.__name__ in _CONSTRUCTIBLE:
         heading += _signature(cls.__init__)
-    return "\n\n".join([f"### `{heading}`", _prose(cls), *_members(cls)])
+    return "\n\n".join(filter(None, [f"### `{heading}`", _prose(cls), *_members(cls)]))
 
 
 def python_api() -> str:

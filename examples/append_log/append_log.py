@@ -11,12 +11,13 @@ import os
 import struct
 import sys
 import zlib
+from pathlib import Path
 
 _HEADER = struct.Struct("<II")
 _ALIGN = 8
 
 
-class LogFull(Exception):
+class LogFullError(Exception):
     """The record does not fit behind the last one."""
 
 
@@ -50,7 +51,7 @@ class AppendLog:
         """Write a record: first the body, and only then the header that makes it one."""
         body_at = self._end + _HEADER.size
         if not body or body_at + len(body) > len(self._memory):
-            raise LogFull(f"{len(body)} bytes")
+            raise LogFullError(f"{len(body)} bytes")
         self._memory[body_at : body_at + len(body)] = body
         self._memory[self._end : body_at] = _HEADER.pack(len(body), zlib.crc32(body))
         self._end = self._after(self._end, body)
@@ -61,9 +62,8 @@ def main(path, *texts):
     """Map the whole device, whose size sysfs knows; to fstat it is a character device of size 0."""
     fd = os.open(path, os.O_RDWR)
     device = os.fstat(fd).st_rdev
-    with open(f"/sys/dev/char/{os.major(device)}:{os.minor(device)}/size") as size:
-        memory = mmap.mmap(fd, int(size.read()))
-    log = AppendLog(memory)
+    size = Path(f"/sys/dev/char/{os.major(device)}:{os.minor(device)}/size").read_text()
+    log = AppendLog(mmap.mmap(fd, int(size)))
     for text in texts:
         log.append(text.encode())
     print(*(record.decode() for record in log.records), sep="\n")

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from append_log import AppendLog, LogFull
+from append_log import AppendLog, LogFullError
 
 import daxemu
 
@@ -46,7 +46,7 @@ def test_torn_record_is_dropped_and_overwritten(log, memory):
 def test_log_ends_with_the_device(memory):
     log = AppendLog(memory)
     log.append(bytes(len(memory) - 100))
-    with pytest.raises(LogFull):
+    with pytest.raises(LogFullError):
         log.append(bytes(100))
     assert len(AppendLog(memory).records) == 1
 

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
-import pluggy
-
-from daxemu import __version__, hookspecs
+from daxemu import __version__
+from daxemu.backing import builtin
 from daxemu.backing.store import BackingStore
-from daxemu.backing.tmpfs import TmpfsStore
 from daxemu.errors import UnavailableError, UsageError
 
+if TYPE_CHECKING:
+    import pluggy
+
 __all__ = ["PluginInfo", "find_store", "list_plugins", "load_plugins", "registered_stores"]
-
-
-class _Builtin:
-    @hookspecs.hookimpl
-    def daxemu_register_backends(self) -> list[type[BackingStore]]:
-        return [TmpfsStore]
-
-
-@cache
-def _builtin_plugins() -> pluggy.PluginManager:
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.register(_Builtin(), name="builtin")
-    return manager
 
 
 @cache
@@ -35,7 +22,14 @@ def load_plugins() -> pluggy.PluginManager:
 
     Raises UsageError naming the plugin for a hook that does not exist or has a wrong signature.
     """
-    manager = _builtin_plugins()
+    import pluggy
+
+    from daxemu import hookspecs
+
+    hookspecs.hookimpl(builtin.daxemu_register_backends)
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(builtin, name="builtin")
     try:
         manager.load_setuptools_entrypoints(hookspecs.PROJECT)
         manager.check_pending()
@@ -44,21 +38,18 @@ def load_plugins() -> pluggy.PluginManager:
     return manager
 
 
-def _stores_of(manager: pluggy.PluginManager) -> list[type[BackingStore]]:
-    return [store for stores in manager.hook.daxemu_register_backends() for store in stores]
-
-
 def registered_stores() -> list[type[BackingStore]]:
     """Every backing store that some plugin brings."""
-    return _stores_of(load_plugins())
+    return [store for stores in load_plugins().hook.daxemu_register_backends() for store in stores]
 
 
 def find_store(name: str) -> type[BackingStore]:
     """Return the store of that name. Raises UsageError if there is none, or if it does not work here.
 
-    Looking for installed plugins takes longer than starting a program; for a store that is built in nobody does.
+    Looking for installed plugins takes longer than starting a program; for a store that is built
+    in the built-in plugin is asked alone.
     """
-    stores = {store.name: store for store in _stores_of(_builtin_plugins())}
+    stores = {store.name: store for store in builtin.daxemu_register_backends()}
     if name not in stores:
         stores = {store.name: store for store in registered_stores()}
     if name not in stores:
@@ -69,8 +60,7 @@ def find_store(name: str) -> type[BackingStore]:
     return stores[name]
 
 
-@dataclass(frozen=True)
-class PluginInfo:
+class PluginInfo(NamedTuple):
     """One plugin as ``daxemu plugins`` shows it."""
 
     name: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from daxemu.errors import UsageError
 
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["RegionSpec"]
 
 
-@dataclass(frozen=True)
-class RegionSpec:
+class RegionSpec(NamedTuple):
     """A region to be made. The defaults are those of a test's device."""
 
     size: str = "64M"
@@ -27,11 +25,10 @@ class RegionSpec:
     def parse(cls, text: str) -> RegionSpec:
         """Read ``key=value,…``. Raises UsageError naming the keys there are."""
         values: dict[str, str] = {}
-        known = [field.name for field in fields(cls)]
         for item in filter(None, text.split(",")):
             key, equals, value = item.partition("=")
-            if not equals or key not in known:
-                raise UsageError(f"region {text!r}: {item!r} is not key=value with a key of {', '.join(known)}")
+            if not equals or key not in cls._fields:
+                raise UsageError(f"region {text!r}: {item!r} is not key=value with a key of {', '.join(cls._fields)}")
             if key in values:
                 raise UsageError(f"region {text!r}: {key} is given twice")
             values[key] = value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import click
 
@@ -18,7 +17,7 @@ def command(as_json: bool) -> None:
     """List plugins, their backing stores, and whether those work here."""
     found = list_plugins()
     if as_json:
-        print(json.dumps([asdict(plugin) for plugin in found], indent=2))
+        print(json.dumps([plugin._asdict() for plugin in found], indent=2))
         return
     from rich.console import Console
     from rich.markup import escape

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, field
 
 from daxemu._core import check_vma
 from daxemu.errors import KernelError
@@ -23,14 +22,14 @@ class BusError(Exception):
         self.address = address
 
 
-@dataclass(eq=False)
 class File:
     """An open file description: ``f_mapping`` is the device's one address space."""
 
-    inode: NodeInode
-    f_mapping: AddressSpace
-    private_data: DevDax
-    vmas: list[Vma] = field(default_factory=list)
+    def __init__(self, inode: NodeInode, f_mapping: AddressSpace, private_data: DevDax) -> None:
+        self.inode = inode
+        self.f_mapping = f_mapping
+        self.private_data = private_data
+        self.vmas: list[Vma] = []
 
     def mmap(self, start: int, length: int, *, pgoff: int = 0, shared: bool = True) -> Vma:
         """Map ``length`` bytes at address ``start``, beginning at page ``pgoff`` of the device.
@@ -52,16 +51,16 @@ class File:
         self.private_data.put()
 
 
-@dataclass(eq=False)
 class Vma:
     """One mapping; ``pages`` holds what has been faulted in: block address → physical address."""
 
-    file: File
-    start: int
-    length: int
-    pgoff: int
-    shared: bool
-    pages: dict[int, int] = field(default_factory=dict)
+    def __init__(self, file: File, start: int, length: int, pgoff: int, shared: bool) -> None:
+        self.file = file
+        self.start = start
+        self.length = length
+        self.pgoff = pgoff
+        self.shared = shared
+        self.pages: dict[int, int] = {}
 
     def check(self) -> None:
         """Raise what check_vma refuses this mapping with, at mmap time and at every fault."""

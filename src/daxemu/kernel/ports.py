@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from daxemu.kernel.device import DevDax
@@ -14,8 +13,7 @@ __all__ = ["Action", "Backing", "Event", "Ports"]
 Action = Literal["add", "remove", "change", "bind", "unbind", "resize", "kill", "revive"]
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """Something happened to a region or a device. Projections, hooks and traces are made from these."""
 
     action: Action

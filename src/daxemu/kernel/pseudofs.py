@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from daxemu.kernel.ids import Devt
 
@@ -87,8 +86,7 @@ class NodeInode(Inode):
         self.i_mapping = self.i_data
 
 
-@dataclass(frozen=True)
-class Statfs:
+class Statfs(NamedTuple):
     """The part of statfs(2) that a pseudo file system answers."""
 
     f_type: int
@@ -96,14 +94,14 @@ class Statfs:
     f_namelen: int = 255
 
 
-@dataclass
 class DaxSuperBlock:
     """The kern-mounted file system named ``dax`` with its inode cache."""
 
-    s_magic: int = DAXFS_MAGIC
-    _cache: dict[int, list[DaxInode]] = field(default_factory=dict)
-    _awaiting_rcu: list[DaxInode] = field(default_factory=list)
-    _mounted: bool = True
+    def __init__(self) -> None:
+        self.s_magic = DAXFS_MAGIC
+        self._cache: dict[int, list[DaxInode]] = {}
+        self._awaiting_rcu: list[DaxInode] = []
+        self._mounted = True
 
     def statfs(self) -> Statfs:
         """Tell the magic number and the page size."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import errno
-from dataclasses import dataclass
 
 from daxemu.errors import KernelError
 
@@ -13,7 +12,6 @@ __all__ = ["PAGE_SIZE", "DaxRange", "RangeTree", "device_ranges_size"]
 PAGE_SIZE = 4096
 
 
-@dataclass
 class DaxRange:
     """A piece of physical memory that a device owns.
 
@@ -21,11 +19,15 @@ class DaxRange:
     begins in the device, in pages; ``mapping_id`` is N of its ``mappingN`` directory.
     """
 
-    owner: str
-    start: int
-    end: int
-    pgoff: int = 0
-    mapping_id: int = -1
+    def __init__(self, owner: str, start: int, end: int, pgoff: int = 0, mapping_id: int = -1) -> None:
+        self.owner = owner
+        self.start = start
+        self.end = end
+        self.pgoff = pgoff
+        self.mapping_id = mapping_id
+
+    def __repr__(self) -> str:
+        return f"<DaxRange {self.owner} {self.start:#x}-{self.end:#x}>"
 
     @property
     def size(self) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import stat
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from daxemu._core import elf_facts
 from daxemu.errors import DaxemuError
@@ -27,8 +26,7 @@ class ProgramRefusedError(DaxemuError, PermissionError):
     """It cannot be started, or not so that it sees the devices: exit status 126 of a shell."""
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """What is known of a program. ``obstacle`` says why daxemu cannot reach it, "" if it can.
 
     ``interpreter`` is the dynamic loader, or what runs a script.
@@ -88,13 +86,13 @@ def _script(path: Path, line: bytes, depth: int) -> Program:
     interpreter = find_program(words[0])
     inner = _inspect(interpreter, depth + 1)
     runs_it = inner.interpreter if inner.kind == "script" else interpreter
-    return replace(inner, path=path, kind="script", interpreter=runs_it)
+    return inner._replace(path=path, kind="script", interpreter=runs_it)
 
 
 def _elf(path: Path, number: int, interpreter: str | None) -> Program:
     machine = next((name for name, value in _MACHINES.items() if value == number), f"machine {number}")
     obstacle, remedy = "", ""
-    if platform.machine() in _MACHINES and number != _MACHINES[platform.machine()]:
+    if number != _MACHINES.get(os.uname().machine, number):
         obstacle, remedy = f"it is for another machine ({machine})", "use a program built for this one"
     elif interpreter is None:
         obstacle, remedy = "it is statically linked", "use a dynamically linked build of it"

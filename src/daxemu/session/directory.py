@@ -46,8 +46,8 @@ class SessionDirectory:
     def __init__(self) -> None:
         root = sessions_root()
         for attempt in range(100):
-            _make_root(root)
             try:
+                _make_root(root)
                 self.path = Path(tempfile.mkdtemp(dir=root, prefix=""))
                 break
             except FileNotFoundError:  # another session's end removed the root

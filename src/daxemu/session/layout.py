@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = [
     "AGENT",
@@ -43,8 +43,7 @@ __all__ = [
 _C_TYPES = {"I": "uint32_t", "i": "int32_t", "Q": "uint64_t"}
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A C struct without padding: ``fields`` maps each name to a struct format character."""
 
     name: str

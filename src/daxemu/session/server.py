@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from daxemu.errors import KernelError
@@ -20,13 +19,13 @@ from daxemu.session import layout
 __all__ = ["Agent", "Server"]
 
 
-@dataclass(frozen=True, eq=False)
 class Agent:
     """A process that maps devices, and the connection to the agent in it."""
 
-    pid: int
-    connection: socket.socket
-    answers: dict[int, int] = field(default_factory=dict)
+    def __init__(self, pid: int, connection: socket.socket) -> None:
+        self.pid = pid
+        self.connection = connection
+        self.answers: dict[int, int] = {}  # status by serial
 
 
 def _process_state(pid: int) -> str:

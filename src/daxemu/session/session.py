@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 from collections.abc import Iterable
-from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daxemu.backing import BackingFile
 from daxemu.errors import KernelError
@@ -20,11 +19,19 @@ from daxemu.session.server import Server
 from daxemu.session.table import Table
 from daxemu.sysfs.tree import Tree, bus_tree, device_tree, region_tree
 
+if TYPE_CHECKING:
+    import logging
+
 __all__ = ["PRELOAD_LIBRARY", "Session"]
 
-PRELOAD_LIBRARY = Path(str(files("daxemu"))) / "libdaxemu-preload.so"
+PRELOAD_LIBRARY = Path(__file__).parents[1] / "libdaxemu-preload.so"
 
-_log = logging.getLogger("daxemu")
+
+def _log() -> logging.Logger:
+    """Something to report is rare, and importing logging takes a tenth of a start."""
+    import logging
+
+    return logging.getLogger("daxemu")
 
 
 class Session:
@@ -87,7 +94,7 @@ class Session:
         except OSError:
             if device.alive:
                 raise
-            _log.exception("%s: its files could not be updated", device.name)
+            _log().exception("%s: its files could not be updated", device.name)
         if not device.registered:
             self._table.clear_device(device.devt.minor)
             self._devices.pop(device.devt.minor, None)
@@ -117,7 +124,7 @@ class Session:
     def synchronise(self, device: DevDax) -> None:
         """Revoke or restore the device's mappings in every process, as the table says."""
         for line in self._server.synchronise(device.devt.minor):
-            _log.warning("%s: %s", device.name, line)
+            _log().warning("%s: %s", device.name, line)
 
     def mappers(self) -> Iterable[int]:
         """Ids of the processes that map devices."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.ranges import DaxRange
@@ -15,8 +14,7 @@ __all__ = ["DEVICE_ATTRIBUTES", "MAPPING_ATTRIBUTES", "REGION_ATTRIBUTES", "Attr
 Subject = TypeVar("Subject")
 
 
-@dataclass(frozen=True)
-class Attribute(Generic[Subject]):
+class Attribute(NamedTuple, Generic[Subject]):
     """One sysfs file. ``static_mode`` is its mode on a static region; None where it is absent there.
 
     ``show`` makes its text, without it the file cannot be read.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from daxemu.kernel.bus import DaxBus
 from daxemu.kernel.device import DevDax
@@ -13,16 +13,14 @@ from daxemu.sysfs.attributes import DEVICE_ATTRIBUTES, MAPPING_ATTRIBUTES, REGIO
 __all__ = ["Entry", "File", "Link", "Tree", "bus_tree", "device_path", "device_tree", "region_tree"]
 
 
-@dataclass(frozen=True)
-class File:
+class File(NamedTuple):
     """A regular file: permission bits and text."""
 
     mode: int
     text: str
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """A symbolic link."""
 
     target: str

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from daxemu.errors import UsageError
 
 __all__ = ["PROVIDERS", "Provider", "find_provider"]
 
 
-@dataclass(frozen=True)
-class Provider:
+class Provider(NamedTuple):
     """How one kind of hardware presents a region.
 
     ``parent`` is the path below /sys, with ``{id}`` for the region's number; ``static`` regions
