@@ -137,3 +137,26 @@ def test_a_link_to_the_device_is_followed(shell, public_dir):
 def test_chmod_and_rm_work_on_the_node(shell):
     assert shell("chmod 644 /dev/dax0.0 && stat -c %a /dev/dax0.0").strip() == "644"
     assert shell("rm /dev/dax0.0 && ls /dev | grep -c dax || true").strip() == "0"
+
+
+def test_a_program_keeps_its_directory_and_descriptors_when_it_starts_others_elsewhere(shell):
+    """subprocess starts programs with vfork: the child changes directory and descriptors in its parent's memory."""
+    code = """
+import mmap, os, subprocess
+device = os.open("/dev/dax0.0", os.O_RDWR)
+os.chdir("/tmp")
+subprocess.run(["ls", "dax0.0"], cwd="/dev", check=True, stdout=subprocess.DEVNULL)
+assert not os.path.exists("dax0.0")
+os.chdir("/dev")
+subprocess.run(["true"], cwd="/tmp", stdin=subprocess.DEVNULL, check=True)
+assert os.path.exists("dax0.0")
+if os.fork() == 0:
+    os.chdir("/tmp")
+    os._exit(os.path.exists("dax0.0"))
+assert os.wait()[1] == 0
+try:
+    os.read(device, 1)
+except OSError as error:
+    print(error.errno)
+"""
+    assert shell(f"python3 -c '{code}'").strip() == "22"

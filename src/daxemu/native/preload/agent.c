@@ -26,6 +26,7 @@ static struct {
 	pid_t pid; /* of the process that it runs in; another one after fork */
 	int sock;
 	int ready; /* futex */
+	char *area; /* its stack and thread-local storage */
 } agent = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void close_all_but(int keep)
@@ -109,10 +110,13 @@ static int start(int sock)
 		munmap(area, STACK + TLS);
 		return tid;
 	}
+	agent.area = area;
 	while (!__atomic_load_n(&agent.ready, __ATOMIC_ACQUIRE))
 		syscall(SYS_futex, &agent.ready, 0 /* FUTEX_WAIT */, 0, NULL, NULL, 0);
 	return 0;
 }
+
+static void (*forked)(void);
 
 /* After fork the child has the mappings and no agent. */
 static void after_fork_in_child(void)
@@ -120,12 +124,15 @@ static void after_fork_in_child(void)
 	pid_t parent = agent.pid;
 	int saved = errno;
 
+	if (forked)
+		forked();
 	pthread_mutex_init(&agent.lock, NULL);
 	if (!parent)
 		return;
 	agent.pid = 0;
+	munmap(agent.area, STACK + TLS);
 	if (dx_agent_ensure() < 0)
-		raise(SIGKILL);
+		engine_gone();
 	for (uint32_t i = 0; i < dx_table_header(dx_session.table)->nr_devices; i++) {
 		struct table_device device;
 
@@ -148,10 +155,11 @@ static void unlock_after_fork(void)
 /* glibc has pthread_atfork only as a piece to link in; musl, for whose programs this library serves too, as a function. */
 extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void *) __attribute__((weak));
 
-static int watch_fork(void)
+int dx_watch_fork(void (*in_child)(void))
 {
 	int (*atfork)(void (*)(void), void (*)(void), void (*)(void));
 
+	forked = in_child;
 	if (__register_atfork)
 		return __register_atfork(lock_before_fork, unlock_after_fork, after_fork_in_child, NULL);
 	atfork = (__typeof__(atfork))dlsym(RTLD_DEFAULT, "pthread_atfork");
@@ -160,14 +168,10 @@ static int watch_fork(void)
 
 static int ensure_locked(void)
 {
-	static bool watching_fork;
 	int sock, status;
 
 	if (agent.pid == getpid())
 		return 0;
-	if (!watching_fork && watch_fork())
-		return -ENOMEM;
-	watching_fork = true;
 	sock = dx_connect();
 	if (sock < 0)
 		return sock;

@@ -8,6 +8,15 @@
 
 uint8_t dx_marks[MARKED_FDS];
 
+/* A mark too many costs an fstat, one too few would be a hole. */
+void dx_change_mark(int fd, int mark)
+{
+	if (dx_owns_memory())
+		dx_marks[fd] = mark;
+	else
+		dx_marks[fd] |= mark;
+}
+
 bool dx_fd_device(int fd, struct table_device *device)
 {
 	struct stat st;
@@ -56,7 +65,6 @@ void dx_mark_inherited(void)
 {
 	DIR *list = REAL(opendir)("/proc/self/fd");
 	struct dirent *entry;
-
 	if (!list)
 		return;
 	while ((entry = REAL(readdir)(list)))

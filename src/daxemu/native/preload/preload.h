@@ -49,6 +49,12 @@ static inline bool dx_active(void)
 /* Find the real functions and the session; runs once, at the first call of any wrapper or before main. */
 void dx_init(void);
 
+/*
+ * Is what this library remembers this process's own? Between vfork and exec a child has
+ * descriptors and a directory of its own, and its parent's memory.
+ */
+bool dx_owns_memory(void);
+
 /* A connection to the engine, or -errno. */
 int dx_connect(void);
 /* Send a request, with a descriptor if fd >= 0; the answer's status, *answer_fd set if it brought a descriptor. */
@@ -58,6 +64,8 @@ int dx_backing(const struct table_device *device);
 
 /* -- agent.c --------------------------------------------------------------------------------- */
 
+/* Have the library hear of forks; 0 or an error number. */
+int dx_watch_fork(void (*in_child)(void));
 /* Make sure that the engine can revoke this process's mappings. 0 or -errno. */
 int dx_agent_ensure(void);
 
@@ -72,10 +80,11 @@ static inline int dx_marked(int fd)
 	return (unsigned)fd < MARKED_FDS ? dx_marks[fd] : 0;
 }
 
+void dx_change_mark(int fd, int mark);
 static inline void dx_mark(int fd, int mark)
 {
-	if ((unsigned)fd < MARKED_FDS && dx_marks[fd] != mark)
-		dx_marks[fd] = mark;
+	if ((unsigned)fd < MARKED_FDS && unlikely(dx_marks[fd] != mark))
+		dx_change_mark(fd, mark);
 }
 
 /* Mark descriptors that this process was born with or received. */

@@ -56,6 +56,18 @@ static void attach(void)
 	dx_session.table = map_table(directory);
 }
 
+static pid_t owner;
+
+bool dx_owns_memory(void)
+{
+	return getpid() == owner;
+}
+
+static void own_memory(void)
+{
+	owner = getpid();
+}
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void init(void)
@@ -65,6 +77,8 @@ static void init(void)
 	find_real_functions();
 	attach();
 	if (dx_active()) {
+		own_memory();
+		dx_watch_fork(own_memory);
 		dx_update_cwd();
 		dx_mark_inherited();
 	}

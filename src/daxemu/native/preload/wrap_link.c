@@ -127,7 +127,7 @@ EXPORT int chdir(const char *path)
 	enum dx_where at = dx_active() && dx_maybe(AT_FDCWD, path) ? dx_locate(AT_FDCWD, path, &place) : DX_REAL;
 	int result = REAL(chdir)(at == DX_NODE || at == DX_TREE ? place.path : path);
 
-	if (result == 0 && dx_active())
+	if (result == 0 && dx_active() && dx_owns_memory())
 		dx_update_cwd();
 	return result;
 }
@@ -136,7 +136,7 @@ EXPORT int fchdir(int fd)
 {
 	int result = REAL(fchdir)(fd);
 
-	if (result == 0 && dx_active() && (dx_cwd[0] || dx_marked(fd)))
+	if (result == 0 && dx_active() && (dx_cwd[0] || dx_marked(fd)) && dx_owns_memory())
 		dx_update_cwd();
 	return result;
 }

@@ -1,0 +1,68 @@
+"""The command as its users call it: a program of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+DAXEMU = (sys.executable, "-m", "daxemu")
+PATIENCE = 60
+
+
+def error_line(result: subprocess.CompletedProcess[str]) -> str:
+    """What the one line on stderr says."""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("daxemu: ")
+    return lines[0].removeprefix("daxemu: ")
+
+
+def status_of(process: subprocess.Popen[str], options: int = 0) -> int:
+    """Wait status of a child that is about to change its state."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(process.pid, options | os.WNOHANG)
+        if pid:
+            return status
+        time.sleep(0.002)
+    pytest.fail(f"{process.args} has not changed its state")
+
+
+@pytest.fixture
+def daxemu() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Call ``daxemu ARGUMENTS``."""
+
+    def call(*arguments: str | Path, **options) -> subprocess.CompletedProcess[str]:
+        options = {"capture_output": True, "text": True, "timeout": PATIENCE} | options
+        if "input" not in options:
+            options.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.run([*DAXEMU, *arguments], check=False, **options)
+
+    return call
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start ``daxemu ARGUMENTS`` with pipes for its stdin and stdout."""
+    with ExitStack() as processes:
+
+        def popen(*arguments: str | Path, **options) -> subprocess.Popen[str]:
+            options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1} | options
+            process = processes.enter_context(subprocess.Popen([*DAXEMU, *arguments], **options))
+            processes.callback(process.kill)
+            return process
+
+        yield popen
+
+
+@pytest.fixture
+def sessions(runtime_dir) -> Callable[[], list[Path]]:
+    """Directories of the sessions there are."""
+    return lambda: sorted(runtime_dir.glob("daxemu-*/*"))
