@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-import click
 
 import daxemu
 import daxemu.cli
@@ -114,18 +113,17 @@ def bus_files() -> str:
 # -- command line -------------------------------------------------------------------------------
 
 
-@cache
+def _help(*command: str) -> str:
+    start = "import sys; sys.argv[0] = 'daxemu'; from daxemu.cli import main; main()"
+    line = [sys.executable, "-c", start, *command, "--help"]
+    environment = os.environ | {"COLUMNS": "80"}
+    return subprocess.run(line, capture_output=True, text=True, check=True, env=environment).stdout.rstrip()
+
+
 def commands() -> str:
     """``--help`` of the command and of each subcommand."""
-    root = daxemu.cli._daxemu
-    top = click.Context(root, info_name="daxemu", terminal_width=90, **root.context_settings)
-    texts = [("daxemu", root.get_help(top))]
-    for name in root.list_commands(top):
-        command = root.get_command(top, name)
-        assert command is not None
-        context = click.Context(command, info_name=name, parent=top, terminal_width=90)
-        texts.append((f"daxemu {name}", command.get_help(context)))
-    return "\n\n".join(f"## {name}\n\n```text\n{text}\n```" for name, text in texts)
+    lines = [["daxemu"], *(["daxemu", name] for name in daxemu.cli._COMMANDS)]
+    return "\n\n".join(f"## {' '.join(line)}\n\n```text\n{_help(*line[1:])}\n```" for line in lines)
 
 
 # -- Python -------------------------------------------------------------------------------------

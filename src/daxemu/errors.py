@@ -48,5 +48,8 @@ class DaxBusError(DaxemuError, OSError):
         super().__init__(_errno.EFAULT, reason)
         self.address = address
 
+    def __reduce__(self) -> tuple[type[DaxBusError], tuple[str | None, int]]:
+        return type(self), (self.strerror, self.address)
+
     def __str__(self) -> str:
         return str(self.strerror)

@@ -34,7 +34,8 @@ def load_plugins() -> pluggy.PluginManager:
         manager.load_setuptools_entrypoints(hookspecs.PROJECT)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise UsageError(f"plugin {manager.get_name(error.plugin)}: {error}") from error
+        name = manager.get_name(error.plugin) or getattr(error.plugin, "__name__", None)  # it may be unregistered again
+        raise UsageError(f"plugin {name}: {' '.join(str(error).split())}") from error
     return manager
 
 

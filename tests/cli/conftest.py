@@ -24,15 +24,19 @@ def error_line(result: subprocess.CompletedProcess[str]) -> str:
     return lines[0].removeprefix("daxemu: ")
 
 
-def status_of(process: subprocess.Popen[str], options: int = 0) -> int:
-    """Wait status of a child that is about to change its state."""
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what is about to happen."""
     deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        pid, status = os.waitpid(process.pid, options | os.WNOHANG)
-        if pid:
-            return status
+    while not condition():
+        assert time.monotonic() < deadline, "it has not happened"
         time.sleep(0.002)
-    pytest.fail(f"{process.args} has not changed its state")
+
+
+def status_of(process: subprocess.Popen[str], options: int) -> int:
+    """Wait status of a child that is about to change its state."""
+    answers: list[tuple[int, int]] = []
+    until(lambda: answers.append(os.waitpid(process.pid, options | os.WNOHANG)) or answers[-1][0] != 0)
+    return answers[-1][1]
 
 
 @pytest.fixture
@@ -50,13 +54,22 @@ def daxemu() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start ``daxemu ARGUMENTS`` with pipes for its stdin and stdout."""
+    """Start ``daxemu ARGUMENTS`` with pipes for its stdin and stdout; after the test its input ends."""
+
+    def end(process: subprocess.Popen[str]) -> None:
+        if process.stdin:
+            process.stdin.close()
+        try:
+            process.wait(timeout=PATIENCE)
+        finally:
+            process.kill()
+
     with ExitStack() as processes:
 
         def popen(*arguments: str | Path, **options) -> subprocess.Popen[str]:
             options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1} | options
             process = processes.enter_context(subprocess.Popen([*DAXEMU, *arguments], **options))
-            processes.callback(process.kill)
+            processes.callback(end, process)
             return process
 
         yield popen

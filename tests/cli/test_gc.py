@@ -1,10 +1,13 @@
 """What a killed ``daxemu run`` leaves, and who removes it."""
 
+import fcntl
 import os
 import select
 import signal
 
 import pytest
+
+from daxemu.session.directory import SessionDirectory
 
 from .conftest import PATIENCE
 
@@ -58,3 +61,28 @@ def test_gc_leaves_stopped_sessions_alone(running, daxemu, sessions):
     running.send_signal(signal.SIGCONT)
     running.stdin.close()
     assert running.wait(timeout=PATIENCE) == 0
+
+
+def test_gc_leaves_a_session_that_is_being_made_alone(daxemu, monkeypatch):
+    lock, said = fcntl.lockf, []
+
+    def lock_after_gc(*arguments):
+        said.append(daxemu("gc").stdout)
+        lock(*arguments)
+
+    monkeypatch.setattr(fcntl, "lockf", lock_after_gc)
+    directory = SessionDirectory()
+
+    assert said == ["nothing to remove\n"]
+    assert directory.path.exists()
+    directory.remove()
+
+
+def test_gc_removes_what_was_left_by_a_daxemu_that_was_killed_at_its_start(daxemu, runtime_dir):
+    half_made = runtime_dir / f"daxemu-{os.getuid()}" / "half-made"
+    half_made.mkdir(parents=True, mode=0o700)
+    assert daxemu("gc").stdout == "nothing to remove\n"
+
+    os.utime(half_made, (0, 0))
+
+    assert daxemu("gc").stdout == f"removed {half_made}\n"

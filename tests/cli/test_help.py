@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import daxemu as package
-import daxemu.cli
+from daxemu import __version__, cli
 
-COMMANDS = [module.name for module in pkgutil.iter_modules(daxemu.cli.__path__)]
+COMMANDS = [module.name for module in pkgutil.iter_modules(cli.__path__)]
 
 
 def test_help_lists_every_command(daxemu):
@@ -40,8 +39,8 @@ def test_an_unknown_command_is_a_usage_error(daxemu):
 
 
 def test_the_version_is_that_of_the_package(daxemu):
-    assert daxemu("--version").stdout == f"daxemu {package.__version__}\n"
-    assert version("daxemu") == package.__version__
+    assert daxemu("--version").stdout == f"daxemu {__version__}\n"
+    assert version("daxemu") == __version__
 
 
 def test_the_installed_script_is_the_same_command(daxemu):

@@ -48,11 +48,11 @@ def test_a_signal_that_was_sent_twice_arrives_twice(reporter):
 
 
 def test_a_program_that_handles_sigterm_decides_how_it_ends(start):
-    process = start("run", "--", "sh", "-c", "trap 'exit 9' TERM; echo ready; while :; do read line; done")
+    handler = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))"
+    process = start("run", "--", sys.executable, "-c", f"{handler}; print('ready', flush=True); signal.pause()")
     assert process.stdout.readline() == "ready\n"
 
     process.terminate()
-    process.stdin.write("\n")
 
     assert process.wait(timeout=PATIENCE) == 9
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from .conftest import DAXEMU
+from .conftest import DAXEMU, until
 from .terminal import Terminal
 from .test_run_signals import REPORTER
 
@@ -50,7 +50,7 @@ def test_a_program_may_survive_ctrl_c():
 
 
 @pytest.mark.parametrize("leader", [(), (*BASH, "-c", '"$@"; exit $?', "bash")], ids=["leader", "member"])
-def test_closing_the_terminal_hangs_the_program_up(leader, tmp_path):
+def test_closing_the_terminal_hangs_the_program_up(leader, tmp_path, sessions):
     trace = tmp_path / "trace"
     os.mkfifo(trace)
     script = f"trap 'echo hangup >{trace}; exit' HUP; echo ready; while :; do sleep 0.01; done"
@@ -59,7 +59,7 @@ def test_closing_the_terminal_hangs_the_program_up(leader, tmp_path):
         terminal.hang_up()
 
         assert trace.read_text() == "hangup\n"
-        terminal.end()
+        until(lambda: not sessions())
 
 
 def test_the_window_has_its_size():
@@ -87,9 +87,11 @@ def test_a_shell_under_daxemu_has_job_control():
         terminal.wait_for("started")
         terminal.type("\x1a")
         terminal.wait_for("Stopped")
+        terminal.wait_for("\n$ ")
         terminal.type("fg\n")
         terminal.wait_for("exec cat")
         terminal.type("\x04")
+        terminal.wait_for("$ ")
         terminal.type("exit 6\n")
 
         assert terminal.end() == 6
@@ -101,11 +103,13 @@ def test_a_job_under_daxemu_is_stopped_and_continued_by_the_shell():
         terminal.wait_for("started")
         terminal.type("\x1a")
         terminal.wait_for("Stopped")
+        terminal.wait_for("\n$ ")
         terminal.type("fg\n")
         terminal.wait_for("exec cat")
         terminal.type("hello\n")
         terminal.wait_for("hello\r\nhello\r\n")
         terminal.type("\x04")
+        terminal.wait_for("$ ")
         terminal.type("exit 6\n")
 
         assert terminal.end() == 6

@@ -41,7 +41,10 @@ def test_the_node_is_found_where_directories_are_listed(shell):
     assert shell("ls /dev | grep dax").split() == ["dax0.0"]
     assert shell("echo /dev/dax*").split() == ["/dev/dax0.0"]
     assert shell("cd /dev && echo dax* && test -c dax0.0").split() == ["dax0.0"]
-    code = 'import glob, os; print(glob.glob("/dev/dax*"), "null" in os.listdir("/dev"), len(os.listdir("/sys/bus/dax/devices")))'
+    code = (
+        'import glob, os; print(glob.glob("/dev/dax*"), "null" in os.listdir("/dev"),'
+        'len(os.listdir("/sys/bus/dax/devices")))'
+    )
     assert shell(f"python3 -c '{code}'").strip() == "['/dev/dax0.0'] True 1"
 
 

@@ -12,7 +12,10 @@ import pytest
 from daxemu import Engine
 from daxemu.session.directory import sessions_root, sweep
 
-HOLD = "import mmap, os, time; m = mmap.mmap(os.open('/dev/dax0.0', os.O_RDWR), 2 << 20); print('ready', flush=True); time.sleep(600)"
+HOLD = (
+    "import mmap, os, time; m = mmap.mmap(os.open('/dev/dax0.0', os.O_RDWR), 2 << 20);"
+    "print('ready', flush=True); time.sleep(600)"
+)
 
 
 def children() -> set[int]:

@@ -87,7 +87,7 @@ def test_what_is_no_message_of_this_version_ends_the_connection(running, data):
 )
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_input_stops_the_server(running, data, fields):
-    engine, path = running
+    _, path = running
     for payload in (data, message(type=len(data) % 7, **fields)):
         with connect(path) as connection:
             connection.send(payload)

@@ -14,28 +14,33 @@ if TYPE_CHECKING:
 
 __all__ = ["Launcher", "check_reachable"]
 
-Arguments = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Argument = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Arguments = Argument | Sequence[Argument]
 
 
 def check_reachable(name: str, environment: Mapping[str, str], directory: str | None = None) -> None:
     """Raise ProgramNotFoundError if there is no such program, ProgramRefusedError if it would not see the devices."""
-    program = inspect_program(find_program(name, environment.get("PATH"), directory))
+    program = inspect_program(find_program(name, environment.get("PATH", os.defpath), directory))
     if program.obstacle:
         raise ProgramRefusedError(f"{name} would not see the devices: {program.obstacle}; {program.remedy}")
 
 
 def _prepare(variables: Mapping[str, str], args: Arguments, options: dict[str, Any]) -> dict[str, Any]:
-    """Return subprocess's options with the session's variables added; refuse what cannot work."""
+    """Return subprocess's options with the session's variables added; refuse what cannot work.
+
+    Libraries that the given environment preloads stay behind ours.
+    """
     given = options.get("env")
     environment = {os.fsdecode(k): os.fsdecode(v) for k, v in (os.environ if given is None else given).items()}
     if options.get("shell"):
         name = options.get("executable") or "/bin/sh"
     else:
-        first = args if isinstance(args, (str, os.PathLike)) else args[0]
+        first = args if isinstance(args, (str, bytes, os.PathLike)) else args[0]
         name = options.get("executable") or first
     directory = options.get("cwd")
-    check_reachable(os.fspath(name), environment, None if directory is None else os.fspath(directory))
-    return options | {"env": {**environment, **variables}}
+    check_reachable(os.fsdecode(name), environment, None if directory is None else os.fsdecode(directory))
+    libraries = [*variables["LD_PRELOAD"].split(), *environment.get("LD_PRELOAD", "").split()]
+    return options | {"env": {**environment, **variables, "LD_PRELOAD": " ".join(dict.fromkeys(libraries))}}
 
 
 class Launcher:
@@ -49,13 +54,13 @@ class Launcher:
     def run(self, args: Arguments, **kwargs: Any) -> subprocess.CompletedProcess[Any]:
         """``subprocess.run`` with the same arguments; the program sees every device of the engine.
 
-        Raises UsageError for a program that daxemu cannot reach: static, setuid, another architecture.
+        Raises PermissionError for a program that daxemu cannot reach: static, setuid, another architecture.
         """
         return subprocess.run(args, **_prepare(self.engine.environ(), args, kwargs))
 
     def popen(self, args: Arguments, **kwargs: Any) -> subprocess.Popen[Any]:
         """``subprocess.Popen`` with the same arguments; the program sees every device of the engine.
 
-        Raises UsageError for a program that daxemu cannot reach: static, setuid, another architecture.
+        Raises PermissionError for a program that daxemu cannot reach: static, setuid, another architecture.
         """
         return subprocess.Popen(args, **_prepare(self.engine.environ(), args, kwargs))

@@ -1,0 +1,31 @@
+"""Stores to be looked at, plugins to be installed."""
+
+import sys
+
+import pytest
+
+from daxemu.backing import tmpfs
+from daxemu.plugins import load_plugins
+
+from .installed import install
+
+
+@pytest.fixture
+def store():
+    return tmpfs.TmpfsStore()
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Install plugins, by name and source, into this interpreter."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def installs(**sources):
+        for name, source in sources.items():
+            install(tmp_path, name, "1.0", source)
+        load_plugins.cache_clear()
+
+    yield installs
+    load_plugins.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("plugin_")]:
+        del sys.modules[name]

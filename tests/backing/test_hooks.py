@@ -1,0 +1,100 @@
+"""Plugins and the hooks that they implement."""
+
+import os
+
+import pytest
+
+from daxemu import Engine, UsageError, __version__, hookspecs
+from daxemu.errors import UnavailableError
+from daxemu.plugins import find_store, list_plugins, load_plugins, registered_stores
+
+STORE = """
+import os
+import daxemu
+from daxemu.backing import Probe
+from daxemu.backing.tmpfs import TmpfsStore
+
+class Store(TmpfsStore):
+    name = "{name}"
+
+    @classmethod
+    def probe(cls):
+        return Probe({available}, "no tape in drive", "insert one")
+
+    def create(self, label, size):
+        return super().create("{name}-" + label, size)
+
+@daxemu.hookimpl
+def {hook}({arguments}):
+    return [Store]
+"""
+
+
+def source(name="tape", *, available=True, hook="daxemu_register_backends", arguments=""):
+    return STORE.format(name=name, available=available, hook=hook, arguments=arguments)
+
+
+HOOKS = [name for name in dir(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_")]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_specified_explained_and_tested(hook):
+    assert getattr(hookspecs, hook).__doc__
+    assert hook in vars(load_plugins().hook)
+    assert any(name.startswith(f"test_{hook}_") for name in globals())
+
+
+def test_daxemu_register_backends_brings_stores_that_devices_can_be_made_of(installed):
+    installed(tape=source())
+
+    with Engine() as engine, engine.add_region("4M", backend="tape").devices[0].open() as file:
+        assert os.readlink(f"/proc/self/fd/{file.fileno()}").startswith("/memfd:tape-dax0.0 ")
+
+
+def test_daxemu_register_backends_of_all_plugins_are_called(installed):
+    installed(tape=source("tape"), drum=source("drum"))
+
+    assert {store.name for store in registered_stores()} >= {"tmpfs", "tape", "drum"}
+
+
+def test_daxemu_register_backends_is_how_the_built_in_store_comes():
+    [builtin] = [plugin for plugin in list_plugins() if plugin.name == "builtin"]
+
+    assert builtin.backends == {"tmpfs": "available"}
+    assert builtin.version == __version__
+
+
+def test_plugins_are_listed_with_version_and_state(installed):
+    installed(tape=source(available=False))
+
+    [tape] = [plugin for plugin in list_plugins() if plugin.name == "tape"]
+    assert (tape.version, tape.backends) == ("1.0", {"tape": "no tape in drive; insert one"})
+
+
+@pytest.mark.parametrize("mistake", [{"hook": "daxemu_register_backend"}, {"arguments": "config"}])
+def test_a_hook_that_is_not_as_specified_is_an_error_that_names_the_plugin(installed, mistake):
+    installed(good=source(), broken=source("drum", **mistake))
+
+    for _ in range(2):  # nor is it forgotten
+        with pytest.raises(UsageError, match=r"^plugin (plugin_)?broken: .*daxemu_register_backend.*$"):
+            load_plugins()
+
+
+def test_a_broken_plugin_does_not_keep_anybody_from_the_built_in_store(installed):
+    installed(broken=source(arguments="config"))
+
+    assert find_store("tmpfs").name == "tmpfs"
+
+
+def test_an_unknown_store_is_an_error_that_names_those_there_are(installed):
+    installed(tape=source(available=False))
+
+    with pytest.raises(UsageError, match=r"^unknown backend 'drum'; there are: .*tape, tmpfs"):
+        find_store("drum")
+
+
+def test_a_store_that_does_not_work_here_is_an_error_that_says_what_would_help(installed):
+    installed(tape=source(available=False))
+
+    with pytest.raises(UnavailableError, match=r"^backend 'tape' does not work here: no tape in drive; insert one$"):
+        find_store("tape")

@@ -1,0 +1,202 @@
+"""The default store: memory files."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from daxemu import Engine, KernelError
+from daxemu.backing import BackingFile, tmpfs
+from tests.conftest import require
+
+M = 1 << 20
+IMPOSSIBLE = [900 << 40, 1 << 62]
+
+
+@pytest.fixture
+def fd(store):
+    descriptor = store.create("dax0.0", 4 * M)
+    yield descriptor
+    store.destroy(descriptor)
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """No file can be made any larger."""
+
+    def refuse(fd, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+
+
+def open_files():
+    return sorted(os.listdir("/proc/self/fd"))
+
+
+def test_the_store_works_here(store):
+    assert store.probe().available
+    assert str(store.probe()) == "available"
+
+
+def test_probing_changes_nothing(store):
+    before = open_files()
+
+    store.probe()
+
+    assert open_files() == before
+
+
+def test_without_memfd_the_probe_says_why_and_what_would_help(store, monkeypatch):
+    def refuse(name):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    probe = store.probe()
+
+    assert not probe.available
+    assert str(probe) == f"{probe.reason}; {probe.remedy}"
+    assert "Operation not permitted" in probe.reason
+    assert "seccomp" in probe.remedy
+
+
+@pytest.mark.parametrize("size", [0, 4096, 4 * M])
+def test_a_new_file_has_its_size_and_is_zero(store, size):
+    fd = store.create("dax0.0", size)
+
+    assert os.fstat(fd).st_size == size
+    assert os.pread(fd, M, max(size - M, 0)) == bytes(min(size, M))
+    store.destroy(fd)
+
+
+def test_a_new_file_takes_no_memory_until_it_is_written(store):
+    fd = store.create("dax0.0", 1 << 30)
+    assert os.fstat(fd).st_blocks == 0
+
+    os.pwrite(fd, b"x", 512 * M)
+
+    assert 0 < os.fstat(fd).st_blocks * 512 <= 2 * M
+    store.destroy(fd)
+
+
+def test_the_file_bears_the_name_of_its_device(fd):
+    assert os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:dax0.0 ")
+
+
+def test_the_descriptor_does_not_reach_programs(fd):
+    assert not os.get_inheritable(fd)
+
+
+def test_growing_adds_zeroes(store, fd):
+    os.pwrite(fd, b"x" * M, 3 * M)
+
+    store.resize(fd, 6 * M)
+
+    assert os.pread(fd, 4 * M, 3 * M) == b"x" * M + bytes(2 * M)
+
+
+def test_shrinking_frees_what_is_cut_off(store, fd):
+    os.pwrite(fd, b"x" * 4 * M, 0)
+    before = os.fstat(fd).st_blocks
+
+    store.resize(fd, M)
+    store.resize(fd, 4 * M)
+
+    assert os.fstat(fd).st_blocks <= before // 4
+    assert os.pread(fd, 2 * M, 0) == b"x" * M + bytes(M)
+
+
+def test_each_file_has_an_inode_of_its_own_that_stays(store):
+    files = [BackingFile(store.create("dax0.0", M), store) for _ in range(10)]
+    before = [file.identity for file in files]
+
+    for file in files:
+        file.resize(2 * M)
+
+    assert [file.identity for file in files] == before
+    assert len(set(before)) == 10
+    for file in files:
+        file.close()
+
+
+def test_closing_gives_the_memory_back_once(store):
+    before = open_files()
+    file = BackingFile(store.create("dax0.0", M), store)
+
+    file.close()
+    file.close()
+
+    assert open_files() == before
+    assert file.fd == -1
+
+
+@pytest.mark.parametrize("size", IMPOSSIBLE)
+def test_a_size_that_no_memory_could_fill_is_enomem(store, size):
+    with pytest.raises(OSError, match="ask for a smaller size") as caught:
+        store.create("dax0.0", size)
+
+    assert caught.value.errno == errno.ENOMEM
+
+
+@pytest.mark.parametrize("size", IMPOSSIBLE)
+def test_a_file_cannot_grow_past_all_memory_and_stays_as_it_is(store, fd, size):
+    with pytest.raises(OSError, match="ask for a smaller size") as caught:
+        store.resize(fd, size)
+
+    assert caught.value.errno == errno.ENOMEM
+    assert os.fstat(fd).st_size == 4 * M
+
+
+@pytest.mark.parametrize(("limit", "allowed"), [("1048576\n", False), ("8388608\n", True), ("max\n", True)])
+def test_the_limit_of_a_container_is_a_limit(store, tmp_path, monkeypatch, limit, allowed):
+    path = tmp_path / "memory.max"
+    path.write_text(limit)
+    monkeypatch.setattr(tmpfs, "_CGROUP_LIMITS", (str(tmp_path / "absent"), str(path)))
+
+    if allowed:
+        store.destroy(store.create("dax0.0", 4 * M))
+    else:
+        with pytest.raises(OSError, match="4M is more than the 1M of memory there is"):
+            store.create("dax0.0", 4 * M)
+
+
+def test_a_file_that_cannot_be_made_large_enough_leaves_nothing(store, full):
+    before = open_files()
+
+    with pytest.raises(OSError, match="No space left"):
+        store.create("dax0.0", M)
+
+    assert open_files() == before
+
+
+@pytest.mark.parametrize(("size", "error"), [("900T", errno.ENOMEM), ("2M", errno.ENOSPC)])
+def test_the_engine_reports_the_store_and_its_reason(request, size, error):
+    if error == errno.ENOSPC:
+        request.getfixturevalue("full")
+    with Engine() as engine, pytest.raises(KernelError, match="backend 'tmpfs': ") as caught:
+        engine.add_region(size)
+
+    assert caught.value.errno == error
+
+
+FILL = """
+import os, sys
+from daxemu.backing.tmpfs import TmpfsStore
+
+fd = TmpfsStore().create("dax0.0", 80 << 20)
+limit = os.statvfs("/dev/shm")
+print(sum(os.pwrite(fd, bytes(1 << 20), n << 20) for n in range(80)), limit.f_blocks * limit.f_frsize)
+"""
+
+
+def test_a_small_dev_shm_is_no_limit():
+    alone = [require("unshare", "util-linux"), "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    mount = "mount -t tmpfs -o size=64m none /dev/shm"
+    if subprocess.run([*alone, "sh", "-c", mount], capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount: run as root, or allow user namespaces")
+
+    line = [*alone, "sh", "-c", f'{mount} && exec "$@"', "sh", sys.executable, "-c", FILL]
+
+    assert subprocess.run(line, capture_output=True, text=True, check=True).stdout == f"{80 * M} {64 * M}\n"

@@ -1,0 +1,65 @@
+"""What the doctor finds."""
+
+import re
+import subprocess
+
+import pytest
+
+from daxemu.launch import doctor
+from daxemu.launch.doctor import check_host, check_program, wrapped_functions
+from daxemu.session.session import PRELOAD_LIBRARY
+from tests.conftest import require
+
+
+def by_name(findings):
+    return {finding.what: finding for finding in findings}
+
+
+def test_wrapped_functions_are_the_symbols_that_the_library_exports():
+    listed = subprocess.run(
+        [require("nm", "binutils"), "-D", "--defined-only", PRELOAD_LIBRARY], capture_output=True, text=True, check=True
+    )
+    exported = {re.sub("@.*", "", line.split()[-1]) for line in listed.stdout.splitlines()}
+
+    assert wrapped_functions() == exported
+    assert {"open", "mmap", "fstat", "execve"} <= exported
+
+
+def test_the_functions_that_matter_are_those_that_a_program_imports_and_the_library_wraps(built):
+    program = built().with_name("opener")
+    source = 'int puts(const char *), open(const char *, int, ...); int main(void) { return puts("/") + open("/", 0); }'
+    subprocess.run([require("gcc"), "-x", "c", "-", "-o", program], input=source, text=True, check=True)
+
+    assert by_name(check_program(str(program))[1])["functions that daxemu takes over"].value == "open"
+    assert by_name(check_program(str(built()))[1])["functions that daxemu takes over"].value == "none imported directly"
+
+
+def test_the_verdict_comes_last(built):
+    program, findings = check_program(str(built("-static")))
+
+    assert findings[-1].what == "verdict"
+    assert findings[-1].good is False
+    assert program.obstacle in findings[-1].value
+
+
+def test_a_program_that_cannot_be_read_is_named_so(built, monkeypatch):
+    monkeypatch.setattr(doctor.os, "access", lambda _, mode: mode != doctor.os.R_OK)
+
+    assert by_name(check_program(str(built()))[1])["note"].value.startswith("the file cannot be read")
+
+
+def test_every_check_of_the_host_passes_where_the_tests_pass():
+    assert [finding for finding in check_host() if finding.good is False] == []
+
+
+@pytest.mark.parametrize("what", ["revoking mappings", "session directory"])
+def test_a_check_that_fails_says_why(monkeypatch, what):
+    def fail(*_):
+        raise OSError("the sky is falling")
+
+    monkeypatch.setattr(doctor, "sync_mappings", fail)
+    monkeypatch.setattr(doctor, "sessions_root", fail)
+
+    finding = by_name(check_host())[what]
+
+    assert (finding.good, finding.value) == (False, "the sky is falling")
