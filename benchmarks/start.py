@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,8 @@ from daxemu import Engine
 RUN_BUDGET = 3.0
 PRELOAD_BUDGET = 1.0
 
-_DAXEMU = Path(sys.executable).with_name("daxemu")
+_BESIDE_PYTHON = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+_DAXEMU = shutil.which("daxemu", path=_BESIDE_PYTHON) or "daxemu"
 _TRUE = "/bin/true"
 
 

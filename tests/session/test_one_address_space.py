@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -157,6 +158,8 @@ def test_a_stopped_client_does_not_hang_the_engine_and_is_revoked_before_it_goes
     client = start(device.path)
     client("w 2 22")
     os.kill(client.pid, signal.SIGSTOP)
+    while ") T" not in Path(f"/proc/{client.pid}/stat").read_text():
+        time.sleep(0.01)
     try:
         began = time.monotonic()
         device.kill()

@@ -58,11 +58,11 @@ static void engine_gone(void)
 		syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
 }
 
-static int agent_main(void *unused)
+static void agent_main(void)
 {
 	int sock = agent.sock;
 
-	(void)unused;
+	syscall(SYS_unshare, CLONE_FILES);
 	close_all_but(sock);
 	syscall(SYS_prctl, PR_SET_NAME, "daxemu-agent", 0, 0, 0);
 	__atomic_store_n(&agent.ready, 1, __ATOMIC_RELEASE);
@@ -75,7 +75,7 @@ static int agent_main(void *unused)
 			continue;
 		if (n != sizeof(request) || request.magic != DX_MESSAGE_MAGIC) {
 			engine_gone();
-			return 0;
+			return;
 		}
 		if (request.type == DX_SYNC)
 			serve(&request);
@@ -94,19 +94,71 @@ static void *make_tls(char *base)
 	return pointer;
 }
 
+/*
+ * clone(2) itself: the C library's function of that name is taken over by thread sanitizers. The new
+ * thread runs agent_main on the stack below TOP and ends.
+ */
+static long raw_clone(int flags, char *top, void *tls)
+{
+	long result;
+
+#if defined(__x86_64__)
+	register long r10 __asm__("r10") = 0;
+	register void *r8 __asm__("r8") = tls;
+
+	__asm__ volatile("syscall\n\t"
+			 "test %%rax, %%rax\n\t"
+			 "jnz 1f\n\t"
+			 "xor %%ebp, %%ebp\n\t"
+			 "call *%[run]\n\t"
+			 "mov %[exit], %%eax\n\t"
+			 "xor %%edi, %%edi\n\t"
+			 "syscall\n"
+			 "1:"
+			 : "=a"(result)
+			 : "a"(SYS_clone), "D"((long)flags), "S"(top), "d"(0L), "r"(r10), "r"(r8),
+			   [run] "r"(agent_main), [exit] "i"(SYS_exit)
+			 : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+	register long x8 __asm__("x8") = SYS_clone;
+	register long x0 __asm__("x0") = flags;
+	register char *x1 __asm__("x1") = top;
+	register long x2 __asm__("x2") = 0;
+	register void *x3 __asm__("x3") = tls;
+	register long x4 __asm__("x4") = 0;
+
+	__asm__ volatile("svc #0\n\t"
+			 "cbnz x0, 1f\n\t"
+			 "mov x29, #0\n\t"
+			 "blr %[run]\n\t"
+			 "mov x8, %[exit]\n\t"
+			 "mov x0, #0\n\t"
+			 "svc #0\n"
+			 "1:"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), [run] "r"(agent_main), [exit] "i"(SYS_exit)
+			 : "memory", "x30");
+	result = x0;
+#else
+#error "the agent's thread needs a few instructions for this machine"
+#endif
+	return result;
+}
+
 static int start(int sock)
 {
-	const int flags = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS;
+	/* Descriptors are shared at first and then no more: tools that watch threads know no other kind. */
+	const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+			  CLONE_SETTLS;
 	char *area = dx_real.mmap(NULL, STACK + TLS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int tid;
+	long tid;
 
 	if (area == MAP_FAILED)
 		return -errno;
 	agent.sock = sock;
 	agent.ready = 0;
-	tid = clone(agent_main, area + STACK, flags, NULL, NULL, make_tls(area + STACK), NULL);
+	tid = raw_clone(flags, area + STACK, make_tls(area + STACK));
 	if (tid < 0) {
-		tid = -errno;
 		munmap(area, STACK + TLS);
 		return tid;
 	}

@@ -46,7 +46,11 @@ static inline bool dx_active(void)
 	return dx_session.table != NULL;
 }
 
-/* Find the real functions and the session; runs once, at the first call of any wrapper or before main. */
+/*
+ * Find the real functions and the session; at the first call of a wrapper, and before main. A call
+ * may come before the C library knows the environment (sanitizers make such), so the session may
+ * be found only later.
+ */
 void dx_init(void);
 
 /*
@@ -115,8 +119,13 @@ static inline bool dx_maybe(int dirfd, const char *path)
 {
 	if (!path)
 		return false;
-	if (path[0] == '/')
-		return path[1] == 'd' || path[1] == 's' || path[1] == '/' || path[1] == '.' || path[1] == 0;
+	if (path[0] == '/') {
+		if (path[1] == 'd' && path[2] == 'e' && path[3] == 'v')
+			return path[4] != '/' || path[5] == 'd' || path[5] == '/' || path[5] == '.' || path[5] == 0;
+		if (path[1] == 's' && path[2] == 'y')
+			return path[3] == 's';
+		return path[1] == '/' || path[1] == '.' || path[1] == 0;
+	}
 	return unlikely(dirfd >= 0 ? dx_marked(dirfd) & (MARK_MERGED | MARK_TREE) : dx_cwd[0]);
 }
 

@@ -2,7 +2,6 @@
 #include "preload.h"
 
 #include <dlfcn.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -68,26 +67,25 @@ static void own_memory(void)
 	owner = getpid();
 }
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void init(void)
-{
-	int saved = errno;
-
-	find_real_functions();
-	attach();
-	if (dx_active()) {
-		own_memory();
-		dx_watch_fork(own_memory);
-		dx_update_cwd();
-		dx_mark_inherited();
-	}
-	errno = saved;
-}
-
 __attribute__((constructor)) void dx_init(void)
 {
-	pthread_once(&once, init);
+	static bool attached;
+	int saved = errno;
+
+	/* Before main there is one thread. Whoever comes earlier than the constructor is a constructor too. */
+	if (!dx_real.open)
+		find_real_functions();
+	if (!attached && environ) {
+		attached = true;
+		attach();
+		if (dx_active()) {
+			own_memory();
+			dx_watch_fork(own_memory);
+			dx_update_cwd();
+			dx_mark_inherited();
+		}
+	}
+	errno = saved;
 }
 
 int dx_connect(void)
