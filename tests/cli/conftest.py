@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 DAXEMU = (sys.executable, "-m", "daxemu")
-PATIENCE = 60
+PATIENCE = 30
 
 
 def error_line(result: subprocess.CompletedProcess[str]) -> str:
@@ -37,6 +38,20 @@ def status_of(process: subprocess.Popen[str], options: int) -> int:
     answers: list[tuple[int, int]] = []
     until(lambda: answers.append(os.waitpid(process.pid, options | os.WNOHANG)) or answers[-1][0] != 0)
     return answers[-1][1]
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    """A test that waits for what never comes fails."""
+
+    def fail(*_: object) -> None:
+        raise TimeoutError(f"no end after {PATIENCE} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(PATIENCE)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

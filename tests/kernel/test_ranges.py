@@ -74,7 +74,7 @@ def test_a_range_outside_the_region_is_refused(piece: DaxRange):
 def test_only_the_very_range_is_removed():
     space = tree()
     space.insert(block(0))
-    with pytest.raises(StopIteration):
+    with pytest.raises(AssertionError, match="is not in the tree"):
         space.remove(block(0))
 
 

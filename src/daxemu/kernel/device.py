@@ -165,7 +165,7 @@ class DevDax:
             self.backing.resize(size)
         except BaseException:
             for piece, end in held[:kept]:
-                piece.end = end
+                self.region.resource.set_end(piece, end)
             for piece, _ in held[kept:]:
                 self.region.resource.insert(piece)
                 self.ranges.append(piece)

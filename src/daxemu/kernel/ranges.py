@@ -52,14 +52,21 @@ class RangeTree:
         self.start = start
         self.end = end
         self._children: list[DaxRange] = []
+        self._owned = 0
+        self._full = 0  # no gap lies before the end of this many children
 
     def available(self) -> int:
         """Bytes that nobody owns."""
-        return self.end - self.start + 1 - device_ranges_size(self._children)
+        return self.end - self.start + 1 - self._owned
 
     def children(self) -> tuple[DaxRange, ...]:
         """All owned ranges by address."""
         return tuple(self._children)
+
+    def _index(self, piece: DaxRange) -> int:
+        index = bisect.bisect_left(self._children, piece.start, key=lambda child: child.start)
+        assert self._children[index] is piece, f"{piece!r} is not in the tree"
+        return index
 
     def insert(self, piece: DaxRange) -> None:
         """Claim a range. Raises ENOMEM if it leaves the region or overlaps another, as the kernel does."""
@@ -70,11 +77,38 @@ class RangeTree:
         if not (inside and after_previous and before_next):
             raise KernelError(errno.ENOMEM, f"range {piece.start:#x}-{piece.end:#x} is taken or outside the region")
         self._children.insert(at, piece)
+        self._owned += piece.size
+        self._full = min(self._full, at)
 
     def remove(self, piece: DaxRange) -> None:
         """Give a range back."""
-        index = next(i for i, child in enumerate(self._children) if child is piece)
+        index = self._index(piece)
         del self._children[index]
+        self._owned -= piece.size
+        self._full = min(self._full, max(index - 1, 0))
+
+    def set_end(self, piece: DaxRange, end: int) -> None:
+        """Move a range's end within the gap behind it."""
+        index = self._index(piece)
+        assert end <= self._gap_end(index), f"{piece!r} would overlap its successor"
+        self._owned += end - piece.end
+        piece.end = end
+        self._full = min(self._full, index)
+
+    def _gap_end(self, index: int) -> int:
+        """Last byte before the next child."""
+        last = index + 1 == len(self._children)
+        return self.end if last else self._children[index + 1].start - 1
+
+    def _first_gap(self) -> int:
+        """Index of the first child with a gap behind it; -1 for a gap before the first child."""
+        if not self._children or self._children[0].start > self.start:
+            return -1
+        while self._full < len(self._children):
+            if self._children[self._full].end < self._gap_end(self._full):
+                return self._full
+            self._full += 1
+        raise KernelError(errno.ENOSPC, "no free range is left in the region")
 
     def grow_step(self, owner: str, ranges: list[DaxRange], need: int) -> int:
         """Give ``owner`` up to ``need`` bytes from the first gap by address; return how many.
@@ -83,28 +117,16 @@ class RangeTree:
         last range extends it in place; any other becomes a new range at the end of the device.
         Raises ENOSPC when there is no gap.
         """
-        if not self._children:
-            return self._append(owner, ranges, self.start, min(need, self.end - self.start + 1))
-        first = self._children[0]
-        if first.start > self.start:
-            return self._append(owner, ranges, self.start, min(need, first.start - self.start))
-        for index, child in enumerate(self._children):
-            last = index + 1 == len(self._children)
-            gap = (self.end if last else self._children[index + 1].start - 1) - child.end
-            if gap <= 0:
-                continue
-            amount = min(need, gap)
-            if ranges and child is ranges[-1]:
-                child.end += amount
-                return amount
-            return self._append(owner, ranges, child.end + 1, amount)
-        raise KernelError(errno.ENOSPC, "no free range is left in the region")
-
-    def _append(self, owner: str, ranges: list[DaxRange], start: int, amount: int) -> int:
-        pgoff = ranges[-1].pgoff + ranges[-1].pages if ranges else 0
-        piece = DaxRange(owner, start, start + amount - 1, pgoff)
-        self.insert(piece)
-        ranges.append(piece)
+        index = self._first_gap()
+        start = self.start if index < 0 else self._children[index].end + 1
+        amount = min(need, self._gap_end(index) - start + 1)
+        if index >= 0 and ranges and self._children[index] is ranges[-1]:
+            self.set_end(ranges[-1], ranges[-1].end + amount)
+        else:
+            pgoff = ranges[-1].pgoff + ranges[-1].pages if ranges else 0
+            piece = DaxRange(owner, start, start + amount - 1, pgoff)
+            self.insert(piece)
+            ranges.append(piece)
         return amount
 
     def shrink(self, ranges: list[DaxRange], to_size: int) -> list[DaxRange]:
@@ -118,6 +140,6 @@ class RangeTree:
                 self.remove(ranges.pop())
                 dropped.append(piece)
             else:
-                piece.end -= excess
+                self.set_end(piece, piece.end - excess)
                 excess = 0
         return dropped

@@ -21,13 +21,21 @@ _LONGEST_ROOT = 80
 
 
 def sessions_root() -> Path:
-    """Return the directory of this user's sessions: in $XDG_RUNTIME_DIR, else in the temporary directory."""
-    candidates = [os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"]
+    """Return the directory of this user's sessions: in $XDG_RUNTIME_DIR, /dev/shm or the temporary directory."""
+    candidates = [os.environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm", tempfile.gettempdir(), "/tmp"]
     for candidate in candidates:
         path = Path(candidate) / f"daxemu-{os.getuid()}"
-        if candidate and len(str(path)) <= _LONGEST_ROOT and os.access(candidate, os.W_OK | os.X_OK):
+        if candidate and len(str(path)) <= _LONGEST_ROOT and _has_room(candidate):
             return path
     raise UsageError(f"no writable directory for sessions among {', '.join(filter(None, candidates))}; set TMPDIR")
+
+
+def _has_room(directory: str) -> bool:
+    """May files be made there, and is there room for some thousands? /dev/shm is small in a container."""
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return False
+    space = os.statvfs(directory)
+    return space.f_bavail * space.f_frsize >= 32 << 20
 
 
 def _make_root(root: Path) -> None:

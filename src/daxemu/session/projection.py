@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +20,7 @@ class Projection:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._parts: dict[str, Tree] = {}
+        self._owners: Counter[str] = Counter()  # how many subjects have a path
 
     def update(self, parts: Mapping[str, Tree]) -> None:
         """Make the parts of these subjects be so, all of them or none; only what differs is written.
@@ -32,19 +34,28 @@ class Projection:
 
     def _update_part(self, subject: str, tree: Tree, undo: ExitStack) -> None:
         old = self._parts.get(subject, {})
-        undo.callback(self._parts.__setitem__, subject, old)
-        shared = {path for other, part in self._parts.items() if other != subject for path in part}
-        self._parts[subject] = tree
-        for path in old.keys() - tree.keys() - shared:
-            undo.callback(self._write, path, old[path], new=True)
-            self._remove(path)
+        undo.callback(self._own, subject, old)
+        gone = [path for path in old if path not in tree]
+        new = {path for path in tree if path not in old and not self._owners[path]}
+        self._own(subject, tree)
+        for path in gone:
+            if not self._owners[path]:
+                undo.callback(self._write, path, old[path], new=True)
+                self._remove(path)
         for path, entry in tree.items():
-            if path not in old and path not in shared:
+            if path in new:
                 undo.callback(self._remove, path)
                 self._write(path, entry, new=True)
             elif path in old and old[path] != entry:
                 undo.callback(self._write, path, old[path], new=False)
                 self._write(path, entry, new=False)
+
+    def _own(self, subject: str, tree: Tree) -> None:
+        """Several subjects may own a path: a module's files belong to every region that needs it."""
+        self._owners.subtract(self._parts.pop(subject, {}).keys())
+        if tree:
+            self._parts[subject] = tree
+            self._owners.update(tree.keys())
 
     def _write(self, path: str, entry: Entry, *, new: bool) -> None:
         target = self.root / path
@@ -76,9 +87,9 @@ class Projection:
             shutil.rmtree(target, ignore_errors=True)
         else:
             target.unlink(missing_ok=True)
-        kept = {self.root / path for tree in self._parts.values() for path in tree if path.endswith("/")}
         for parent in target.parents:
-            if parent in (self.root, self.root / "dev", self.root / "sys") or parent in kept:
+            inside = parent.relative_to(self.root).as_posix()
+            if inside in (".", "dev", "sys") or self._owners[f"{inside}/"]:
                 break
             try:
                 parent.rmdir()
