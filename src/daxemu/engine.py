@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -11,16 +10,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from daxemu._core import sync_mappings
-from daxemu.backing import BackingFile, BackingStore
 from daxemu.device import DaxDevice
-from daxemu.errors import KernelError, UsageError
-from daxemu.file import DaxFile
+from daxemu.errors import UsageError
 from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.file import File, dax_open
 from daxemu.kernel.ids import MINORMASK
-from daxemu.kernel.ports import Backing, Event
 from daxemu.kernel.providers import find_provider
 from daxemu.kernel.pseudofs import NodeInode
 from daxemu.kernel.region import ALIGNMENTS
@@ -28,8 +23,8 @@ from daxemu.kernel.region import DaxRegion as KernelRegion
 from daxemu.launch.start import Launcher
 from daxemu.plugins import find_store
 from daxemu.region import DaxRegion
-from daxemu.session.session import Session
 from daxemu.units import format_size, parse_size
+from daxemu.wiring import Wiring
 
 __all__ = ["Engine"]
 
@@ -56,14 +51,12 @@ class Engine(Launcher):
 
     def __init__(self, *, nr_dax: int = MINORMASK + 1) -> None:
         self._lock = threading.RLock()
-        self._session: Session | None = None
         self._closed = False
         self._pid = os.getpid()
         self._next_start = _PHYSICAL_BASE
-        self._stores: dict[int, BackingStore] = {}  # by the region's start
-        self._files: set[DaxFile] = set()
         self._regions: dict[KernelRegion, DaxRegion] = {}
-        self._core = DaxCore(self, major=_free_major(), nr_dax=nr_dax)
+        self._wiring = Wiring()
+        self._core = DaxCore(self._wiring, major=_free_major(), nr_dax=nr_dax)
         self._core.boot()
         atexit.register(self.close)
 
@@ -83,7 +76,10 @@ class Engine(Launcher):
     @property
     def regions(self) -> list[DaxRegion]:
         """All regions by id."""
-        return [self._regions[region] for region in self._core.regions.values()]
+        return [self._facade(region) for region in self._core.regions.values()]
+
+    def _facade(self, region: KernelRegion) -> DaxRegion:
+        return self._regions.setdefault(region, DaxRegion(self, region))
 
     @property
     def devices(self) -> list[DaxDevice]:
@@ -115,32 +111,15 @@ class Engine(Launcher):
             raise UsageError(f"size {size!r} is not a multiple of the alignment {unit}; give a size such as {unit!r}")
         with self._operation() as core:
             start = self._next_start
-            self._stores[start] = store
-            try:
-                region = core.add_region(found, start=start, size=length, align=alignment, idle=not found.static)
-            except BaseException:
-                del self._stores[start]
-                raise
+            self._wiring.stores[start] = store
+            region = core.add_region(found, start=start, size=length, align=alignment, idle=not found.static)
             self._next_start = (start + length + _REGION_SPACING) // _REGION_SPACING * _REGION_SPACING
-            self._regions[region] = DaxRegion(self, region)
-            return self._regions[region]
+            return self._facade(region)
 
     def environ(self) -> dict[str, str]:
         """Variables that make a program see the devices. The first call opens the session for them."""
         with self._operation() as core:
-            if self._session is None:
-                session = Session(major=core.major)
-                try:
-                    session.show_bus(core.bus)
-                    for region in core.regions.values():
-                        session.show_region(region)
-                    for device in core.bus.devices.values():
-                        session.show_device(device)
-                except BaseException:
-                    session.close()
-                    raise
-                self._session = session
-            return self._session.environ()
+            return self._wiring.open_session(core).environ()
 
     def close(self) -> None:
         """Shut the machine down: devices are revoked, memory is freed, the session is removed."""
@@ -152,10 +131,13 @@ class Engine(Launcher):
             with ExitStack() as steps:
                 steps.callback(atexit.unregister, self.close)
                 steps.callback(setattr, self, "_closed", True)
-                if self._session is not None:
-                    steps.callback(self._session.close)
-                steps.callback(self._core.shutdown)
-                for file in tuple(self._files):
+                if self._wiring.session is not None:
+                    steps.callback(self._wiring.session.close)
+                    steps.callback(self._core.shutdown)
+                    steps.callback(self._wiring.session.stop_projecting)
+                else:
+                    steps.callback(self._core.shutdown)
+                for file in tuple(self._wiring.files):
                     steps.callback(file.close)
 
     @contextmanager
@@ -179,49 +161,3 @@ class Engine(Launcher):
     def _open(self, device: DevDax) -> File:
         with self._operation() as core:
             return dax_open(core, NodeInode(device.devt))
-
-    # -- the model's way out (kernel.ports.Ports) ---------------------------------------------
-
-    def create_backing(self, device: DevDax) -> Backing:
-        """Memory for a device, from its region's store."""
-        store = self._stores[device.region.start]
-        try:
-            backing = BackingFile(store.create(device.name, device.size), store)
-        except OSError as error:
-            raise KernelError(error.errno or errno.ENOMEM, f"backend {store.name!r}: {error.strerror}") from error
-        device.inode.i_mapping.i_mmap.append(_Processes(self, device))
-        return backing
-
-    def publish(self, event: Event) -> None:
-        """Project a change to the session, if there is one."""
-        subject = event.subject
-        if isinstance(subject, DevDax):
-            if self._session is not None:
-                self._session.show_device(subject)
-            if event.action == "revive":
-                self._synchronise(subject)
-        elif self._session is not None:
-            self._session.show_region(subject)
-        if event.action == "remove" and isinstance(subject, KernelRegion):
-            self._regions.pop(subject, None)
-
-    def _synchronise(self, device: DevDax) -> None:
-        """Bring every mapping of every process in line with whether the device is alive."""
-        backing = device.backing
-        assert isinstance(backing, BackingFile)
-        if any(file.maps(device) for file in self._files):
-            sync_mappings(*backing.identity, device.alive)
-        if self._session is not None:
-            self._session.synchronise(device)
-
-
-class _Processes:
-    """All processes that map a device, as one mapper of its address space."""
-
-    def __init__(self, engine: Engine, device: DevDax) -> None:
-        self._engine = engine
-        self._device = device
-
-    def unmap(self, first: int, last: int) -> None:  # noqa: ARG002
-        """Revoke. The range is not looked at: a shrink has cut the file, all else revokes the whole."""
-        self._engine._synchronise(self._device)

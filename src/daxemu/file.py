@@ -35,7 +35,7 @@ class DaxFile:
         self._fd = os.open(f"/proc/self/fd/{device.backing.fd}", _FLAGS[mode] | os.O_CLOEXEC)
         self.writable = mode == "r+"
         self._mapped = False
-        engine._files.add(self)
+        engine._wiring.files.add(self)
 
     def __enter__(self) -> DaxFile:
         return self
@@ -45,7 +45,7 @@ class DaxFile:
     ) -> None:
         self.close()
 
-    def maps(self, device: DevDax) -> bool:
+    def _maps(self, device: DevDax) -> bool:
         """Has a mapping of this device been made through this file?"""
         return self._mapped and device is self._device
 
@@ -89,5 +89,5 @@ class DaxFile:
             os.close(self._fd)
             self._fd = -1
             if not self._mapped:
-                self._engine._files.discard(self)
+                self._engine._wiring.files.discard(self)
             self._description.release()

@@ -43,7 +43,7 @@ def test_the_verdict_comes_last(built):
 
 
 def test_a_program_that_cannot_be_read_is_named_so(built, monkeypatch):
-    monkeypatch.setattr(doctor.os, "access", lambda _, mode: mode != doctor.os.R_OK)
+    monkeypatch.setattr(doctor.os, "access", lambda _, mode, **__: mode != doctor.os.R_OK)
 
     assert by_name(check_program(str(built()))[1])["note"].value.startswith("the file cannot be read")
 

@@ -127,12 +127,11 @@ def test_many_clients_at_once_are_all_answered(running):
 def test_an_agent_that_never_answers_is_reported_and_not_waited_for_long(caplog):
     with Engine() as engine:
         device = engine.add_region("4M").devices[0]
-        server = engine._session
         path = engine.environ()["DAXEMU_SESSION"] + "/sock"
-        server = engine._session._server
+        server = engine._wiring.session._server
         with connect(path) as silent:
             silent.send(message(type=layout.AGENT))
             silent.recv(100)
-            (line,) = server.synchronise(0, patience=0.2)
+            (line,) = server.synchronise(0, device._device.backing.fd, patience=0.2)
             assert f"process {os.getpid()}" in line
         device.kill()

@@ -22,7 +22,7 @@ _COMMANDS = {
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(_COMMANDS)
+        return [*_COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
@@ -33,7 +33,7 @@ class _Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl([*_COMMANDS.items()])
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,7 +45,7 @@ def _daxemu() -> None:
 def main() -> None:
     """Entry point: errors are one line on stderr and exit status 2."""
     try:
-        _daxemu()
+        _daxemu(prog_name="daxemu")
     except DaxemuError as error:
         print(f"daxemu: {error}", file=sys.stderr)
         sys.exit(2)

@@ -51,7 +51,7 @@ def find_program(name: str, search: str | None = None, directory: str | None = N
     path = Path(directory or "", name)
     if not path.exists():
         raise ProgramNotFoundError(f"{name}: no such file")
-    if path.is_dir() or not os.access(path, os.X_OK):
+    if path.is_dir() or not os.access(path, os.X_OK, effective_ids=True):
         raise ProgramRefusedError(f"{name}: not an executable file; try chmod +x, or name its interpreter")
     return path
 

@@ -152,8 +152,8 @@ class Server:
         with self._changed:
             return [agent.pid for agent in self._agents.values()]
 
-    def synchronise(self, minor: int, patience: float = 5.0) -> list[str]:
-        """Have every process bring its mappings of a device in line with the table.
+    def synchronise(self, minor: int, fd: int, patience: float = 5.0) -> list[str]:
+        """Have every process bring its mappings of a device, whose file is ``fd``, in line with the table.
 
         Waits for all of them together at most ``patience`` seconds; returns a line about each that
         did not answer. A stopped process is not waited for: its agent acts before it runs on.
@@ -161,12 +161,12 @@ class Server:
         with self._changed:
             self._serial += 1
             serial = self._serial
-            agents = [agent for agent in self._agents.values() if self._ask(agent, minor, serial)]
+            agents = [agent for agent in self._agents.values() if self._ask(agent, minor, fd, serial)]
         deadline = time.monotonic() + patience
         return [line for agent in agents if (line := self._await(agent, serial, deadline))]
 
     @staticmethod
-    def _ask(agent: Agent, minor: int, serial: int) -> bool:
+    def _ask(agent: Agent, minor: int, fd: int, serial: int) -> bool:
         message = layout.MESSAGE.pack(
             magic=layout.MESSAGE_MAGIC,
             version=layout.WIRE_VERSION,
@@ -176,7 +176,7 @@ class Server:
             serial=serial,
         )
         try:
-            agent.connection.send(message)
+            socket.send_fds(agent.connection, [message], [fd])
         except OSError:  # just ended; the thread will hear of it
             return False
         return True

@@ -42,6 +42,7 @@ class Session:
         self._directory = SessionDirectory()
         self.path = self._directory.path
         self._projection = Projection(self.path)
+        self._projecting = True
         self._table = Table(self.path / "table", major=major)
         self._devices: dict[int, DevDax] = {}
         self._aliases: list[int] = []
@@ -74,7 +75,8 @@ class Session:
 
     def show_region(self, region: DaxRegion) -> None:
         """Show a region as it is now, or that it is gone."""
-        self._projection.update(self._region_part(region))
+        if self._projecting:
+            self._projection.update(self._region_part(region))
 
     @staticmethod
     def _region_part(region: DaxRegion) -> dict[str, Tree]:
@@ -90,7 +92,8 @@ class Session:
             self._table.check_room(device.devt.minor)
         parts = {device.name: device_tree(device) if device.registered else {}} | self._region_part(device.region)
         try:
-            self._projection.update(parts)
+            if self._projecting:
+                self._projection.update(parts)
         except OSError:
             if device.alive:
                 raise
@@ -123,8 +126,13 @@ class Session:
 
     def synchronise(self, device: DevDax) -> None:
         """Revoke or restore the device's mappings in every process, as the table says."""
-        for line in self._server.synchronise(device.devt.minor):
+        assert isinstance(device.backing, BackingFile)
+        for line in self._server.synchronise(device.devt.minor, device.backing.fd):
             _log().warning("%s: %s", device.name, line)
+
+    def stop_projecting(self) -> None:
+        """From now on only the table tells of changes: the tree is about to be removed as a whole."""
+        self._projecting = False
 
     def mappers(self) -> Iterable[int]:
         """Ids of the processes that map devices."""

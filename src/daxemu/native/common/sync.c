@@ -19,6 +19,7 @@
 struct vma {
 	uint64_t start, end, offset, dev, ino;
 	bool shared;
+	int prot;
 };
 
 static const char *number(const char *at, int base, uint64_t *out)
@@ -43,6 +44,7 @@ static void parse(const char *line, struct vma *vma)
 	const char *at = number(line, 16, &vma->start);
 
 	at = number(at + 1, 16, &vma->end);
+	vma->prot = (at[1] == 'r' ? PROT_READ : 0) | (at[2] == 'w' ? PROT_WRITE : 0) | (at[3] == 'x' ? PROT_EXEC : 0);
 	vma->shared = at[4] == 's';
 	at = number(at + 6, 16, &vma->offset);
 	at = number(at + 1, 16, &major);
@@ -51,24 +53,26 @@ static void parse(const char *line, struct vma *vma)
 	vma->dev = makedev(major, minor);
 }
 
-static int move(const struct vma *vma, uint64_t offset)
+static int move(const struct vma *vma, uint64_t offset, int fd)
 {
-	long status = syscall(SYS_remap_file_pages, vma->start, vma->end - vma->start, 0, offset / 4096,
-			      MAP_NONBLOCK);
+	uint64_t length = vma->end - vma->start;
+	long status = syscall(SYS_remap_file_pages, vma->start, length, 0, offset / 4096, MAP_NONBLOCK);
 
-	return status < 0 ? -errno : 1;
+	if (status < 0 && (errno == ENOSYS || errno == EPERM) && fd >= 0)
+		status = syscall(SYS_mmap, vma->start, length, vma->prot, MAP_SHARED | MAP_FIXED, fd, offset);
+	return status == -1 ? -errno : 1;
 }
 
-static int sync_vma(const struct vma *vma, uint64_t dev, uint64_t ino, bool alive)
+static int sync_vma(const struct vma *vma, uint64_t dev, uint64_t ino, bool alive, int fd)
 {
 	bool revoked = vma->offset >= DX_REVOKED_OFFSET;
 
 	if (vma->ino != ino || vma->dev != dev || !vma->shared || revoked != alive)
 		return 0;
-	return move(vma, alive ? vma->offset - DX_REVOKED_OFFSET : vma->offset + DX_REVOKED_OFFSET);
+	return move(vma, alive ? vma->offset - DX_REVOKED_OFFSET : vma->offset + DX_REVOKED_OFFSET, fd);
 }
 
-int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive)
+int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int file)
 {
 	enum { LINE = 4608 };
 	char buffer[2 * LINE];
@@ -95,7 +99,7 @@ int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive)
 				continue;
 			parse(buffer + begin, &vma);
 			begin = i + 1;
-			status = sync_vma(&vma, dev, ino, alive);
+			status = sync_vma(&vma, dev, ino, alive, file);
 			if (status < 0)
 				error = status;
 			else

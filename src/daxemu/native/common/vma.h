@@ -20,9 +20,10 @@ long dx_map(void *hint, size_t length, int prot, int flags, int fd, off_t offset
 /*
  * Bring every mapping that this process has of the file (dev, ino) in line: revoked unless alive.
  * A revoked mapping stays where it is, and raises SIGBUS. Returns how many were changed, or
- * -errno. No memory is allocated, no lock taken; safe in a signal handler and in a thread that has
- * no thread-local storage of its own.
+ * -errno. No memory is allocated, no lock taken; safe in a signal handler and in a thread that the
+ * C library does not know. FD is the file, for where a mapping cannot be moved but must be made
+ * again (valgrind, strict seccomp filters); -1 where there is none.
  */
-int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive);
+int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int fd);
 
 #endif

@@ -37,14 +37,14 @@ static PyObject *core_check_vma(PyObject *self, PyObject *args)
 
 static PyObject *core_sync_mappings(PyObject *self, PyObject *args)
 {
-	int alive, status;
+	int alive, status, fd = -1;
 	unsigned long long dev, ino;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "KKp:sync_mappings", &dev, &ino, &alive))
+	if (!PyArg_ParseTuple(args, "KKp|i:sync_mappings", &dev, &ino, &alive, &fd))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
-	status = dx_sync_mappings(dev, ino, alive);
+	status = dx_sync_mappings(dev, ino, alive, fd);
 	Py_END_ALLOW_THREADS
 	if (status < 0)
 		return dx_oserror(-status, "remap_file_pages", "a dax mapping");
@@ -84,7 +84,7 @@ static PyMethodDef methods[] = {
 	{ "check_vma", core_check_vma, METH_VARARGS,
 	  "check_vma(alive, shared, start, end, align): 0, or -errno as the kernel refuses the mapping." },
 	{ "sync_mappings", core_sync_mappings, METH_VARARGS,
-	  "sync_mappings(dev, ino, alive): revoke or restore this process's mappings of a file; how many." },
+	  "sync_mappings(dev, ino, alive, fd=-1): revoke or restore this process's mappings of a file; how many." },
 	{ "table_write", core_table_write, METH_VARARGS,
 	  "table_write(table, offset, bytes): change the shared table as seen by all readers at once." },
 	{ "die_with_parent", core_die_with_parent, METH_NOARGS,

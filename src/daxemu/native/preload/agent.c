@@ -40,14 +40,30 @@ static void close_all_but(int keep)
 			syscall(SYS_close, fd);
 }
 
-static void serve(const struct message *request)
+/* A request, and the descriptor that came with it; false at the end. */
+static bool next_request(int sock, struct message *request, int *fd)
+{
+	char control[CMSG_SPACE(sizeof(int))];
+	struct iovec body = { request, sizeof(*request) };
+	struct msghdr header = { .msg_iov = &body, .msg_iovlen = 1, .msg_control = control };
+	long n;
+
+	do {
+		header.msg_controllen = sizeof(control);
+		n = syscall(SYS_recvmsg, sock, &header, MSG_CMSG_CLOEXEC);
+	} while (n == -1 && (errno == EINTR || errno == EAGAIN));
+	*fd = n > 0 && header.msg_controllen >= CMSG_LEN(sizeof(int)) ? *(int *)CMSG_DATA((struct cmsghdr *)control) : -1;
+	return n == sizeof(*request) && request->magic == DX_MESSAGE_MAGIC;
+}
+
+static void serve(const struct message *request, int fd)
 {
 	struct table_device device;
 	struct message answer = *request;
 
 	answer.status = 0;
 	if (dx_table_device(dx_session.table, request->minor, &device))
-		answer.status = dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE);
+		answer.status = dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, fd);
 	syscall(SYS_sendto, agent.sock, &answer, sizeof(answer), MSG_NOSIGNAL, NULL, 0);
 }
 
@@ -69,16 +85,16 @@ static void agent_main(void)
 	syscall(SYS_futex, &agent.ready, 1 /* FUTEX_WAKE */, 1, NULL, NULL, 0);
 	for (;;) {
 		struct message request;
-		long n = syscall(SYS_recvfrom, sock, &request, sizeof(request), 0, NULL, NULL);
+		int fd;
 
-		if (n == -1 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n != sizeof(request) || request.magic != DX_MESSAGE_MAGIC) {
+		if (!next_request(sock, &request, &fd)) {
 			engine_gone();
 			return;
 		}
 		if (request.type == DX_SYNC)
-			serve(&request);
+			serve(&request, fd);
+		if (fd >= 0)
+			syscall(SYS_close, fd);
 	}
 }
 
@@ -189,7 +205,7 @@ static void after_fork_in_child(void)
 		struct table_device device;
 
 		if (dx_table_device(dx_session.table, i, &device))
-			dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE);
+			dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, dx_kept(&device));
 	}
 	errno = saved;
 }

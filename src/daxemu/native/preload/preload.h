@@ -65,6 +65,8 @@ int dx_connect(void);
 int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd);
 /* A descriptor of the device's backing file, kept for the life of the process; or -errno. */
 int dx_backing(const struct table_device *device);
+/* The same if there is one already, else -1. */
+int dx_kept(const struct table_device *device);
 
 /* -- agent.c --------------------------------------------------------------------------------- */
 

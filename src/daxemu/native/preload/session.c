@@ -188,13 +188,21 @@ static bool is_backing(int fd, const struct table_device *device)
 	return dx_real.fstat(fd, &st) == 0 && st.st_ino == device->ino && st.st_dev == device->dev;
 }
 
+static int kept[DX_NR_DEVICES]; /* descriptor + 1; programs may close it, so it is checked */
+
+int dx_kept(const struct table_device *device)
+{
+	int fd = __atomic_load_n(&kept[device->minor], __ATOMIC_RELAXED) - 1;
+
+	return fd >= 0 && is_backing(fd, device) ? fd : -1;
+}
+
 int dx_backing(const struct table_device *device)
 {
-	static int kept[DX_NR_DEVICES]; /* descriptor + 1; programs may close it, so it is checked */
-	int fd = __atomic_load_n(&kept[device->minor], __ATOMIC_RELAXED) - 1;
+	int fd = dx_kept(device);
 	int sock, status;
 
-	if (fd >= 0 && is_backing(fd, device))
+	if (fd >= 0)
 		return fd;
 	sock = dx_connect();
 	if (sock < 0)

@@ -40,7 +40,7 @@ static long map_device(void *hint, size_t length, int prot, int flags, int fd, o
 
 		if (now == alive)
 			return result;
-		dx_sync_mappings(device->dev, device->ino, now);
+		dx_sync_mappings(device->dev, device->ino, now, fd);
 		alive = now;
 	}
 }

@@ -1,0 +1,88 @@
+"""What the model reaches the world through: backing stores for memory, a session and mappings to be told of changes."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from daxemu._core import sync_mappings
+from daxemu.backing import BackingFile, BackingStore
+from daxemu.errors import KernelError
+from daxemu.kernel.device import DevDax
+from daxemu.session.session import Session
+
+if TYPE_CHECKING:
+    from daxemu.file import DaxFile
+    from daxemu.kernel.core import DaxCore
+    from daxemu.kernel.ports import Backing, Event
+
+__all__ = ["Wiring"]
+
+
+class Wiring:
+    """The model's ports (``daxemu.kernel.ports.Ports``), connected."""
+
+    def __init__(self) -> None:
+        self.stores: dict[int, BackingStore] = {}  # by the start of the region
+        self.files: set[DaxFile] = set()  # that may have mappings in this interpreter
+        self.session: Session | None = None
+
+    def create_backing(self, device: DevDax) -> Backing:
+        """Memory for a device, from its region's store."""
+        store = self.stores[device.region.start]
+        try:
+            backing = BackingFile(store.create(device.name, device.size), store)
+        except OSError as error:
+            raise KernelError(error.errno or errno.ENOMEM, f"backend {store.name!r}: {error.strerror}") from error
+        device.inode.i_mapping.i_mmap.append(_Processes(self, device))
+        return backing
+
+    def publish(self, event: Event) -> None:
+        """Show a change in the session, if there is one; give mappings back what has come alive."""
+        subject = event.subject
+        if isinstance(subject, DevDax):
+            if self.session is not None:
+                self.session.show_device(subject)
+            if event.action == "revive":
+                self.synchronise(subject)
+            return
+        if self.session is not None:
+            self.session.show_region(subject)
+        if event.action == "remove":
+            self.stores.pop(subject.start, None)
+
+    def synchronise(self, device: DevDax) -> None:
+        """Bring every mapping of every process in line with whether the device is alive."""
+        assert isinstance(device.backing, BackingFile)
+        if any(file._maps(device) for file in self.files):
+            sync_mappings(*device.backing.identity, device.alive, device.backing.fd)
+        if self.session is not None:
+            self.session.synchronise(device)
+
+    def open_session(self, core: DaxCore) -> Session:
+        """Return the session; the first call makes it and shows what there is."""
+        if self.session is None:
+            session = Session(major=core.major)
+            try:
+                session.show_bus(core.bus)
+                for region in core.regions.values():
+                    session.show_region(region)
+                for device in core.bus.devices.values():
+                    session.show_device(device)
+            except BaseException:
+                session.close()
+                raise
+            self.session = session
+        return self.session
+
+
+class _Processes:
+    """All processes that map a device, as one mapper of its address space."""
+
+    def __init__(self, wiring: Wiring, device: DevDax) -> None:
+        self._wiring = wiring
+        self._device = device
+
+    def unmap(self, first: int, last: int) -> None:  # noqa: ARG002
+        """Revoke. The range is not looked at: a shrink has cut the file, all else revokes the whole."""
+        self._wiring.synchronise(self._device)
