@@ -21,8 +21,9 @@ from daxemu.kernel.pseudofs import NodeInode
 from daxemu.kernel.region import ALIGNMENTS
 from daxemu.kernel.region import DaxRegion as KernelRegion
 from daxemu.launch.start import Launcher
-from daxemu.plugins import find_store
+from daxemu.plugins import find_store as find_backend
 from daxemu.region import DaxRegion
+from daxemu.sysfs.tree import find_store
 from daxemu.units import format_size, parse_size
 from daxemu.wiring import Wiring
 
@@ -102,7 +103,7 @@ class Engine(Launcher):
         of it. ENOMEM: no memory for it.
         """
         found = find_provider(provider)
-        store = find_store(backend)()
+        store = find_backend(backend)()
         length, alignment = parse_size(size), parse_size(align)
         if alignment not in ALIGNMENTS:
             raise UsageError(f"alignment {align!r}: a device is aligned to {', '.join(map(format_size, ALIGNMENTS))}")
@@ -119,7 +120,22 @@ class Engine(Launcher):
     def environ(self) -> dict[str, str]:
         """Variables that make a program see the devices. The first call opens the session for them."""
         with self._operation() as core:
-            return self._wiring.open_session(core).environ()
+            return self._wiring.open_session(core, self._store).environ()
+
+    def write_attribute(self, path: str, text: str) -> None:
+        """Write a sysfs attribute by its path without links, ``/sys/devices/…`` or ``/sys/bus/dax/drivers/…``.
+
+        Raises KernelError with what the kernel answers; EACCES for one that cannot be written.
+        """
+        self._store(path.lstrip("/"), text.encode())
+
+    def _store(self, path: str, data: bytes) -> None:
+        """One write of an attribute. The kernel ends the text at the first zero byte."""
+        text = data.partition(b"\0")[0].decode(errors="replace")
+        with self._operation() as core:
+            find_store(core, path)(text)
+            if self._wiring.session is not None:
+                self._wiring.session.show_bus(core.bus)
 
     def close(self) -> None:
         """Shut the machine down: devices are revoked, memory is freed, the session is removed."""

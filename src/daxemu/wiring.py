@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from daxemu._core import sync_mappings
@@ -59,10 +60,10 @@ class Wiring:
         if self.session is not None:
             self.session.synchronise(device)
 
-    def open_session(self, core: DaxCore) -> Session:
-        """Return the session; the first call makes it and shows what there is."""
+    def open_session(self, core: DaxCore, store: Callable[[str, bytes], None]) -> Session:
+        """Return the session; the first call makes it and shows what there is. ``store`` writes attributes."""
         if self.session is None:
-            session = Session(major=core.major)
+            session = Session(major=core.major, store=store)
             try:
                 session.show_bus(core.bus)
                 for region in core.regions.values():

@@ -104,6 +104,17 @@ def test_mappings_outlive_their_file_and_are_still_revoked(device):
         mapping[0]
 
 
+def test_a_read_only_mapping_is_revoked_too(device, memory):
+    memory[0] = 6
+    with device.open("r") as file, file.mmap() as reader:
+        device.kill()
+        with pytest.raises(DaxBusError):
+            reader[0]
+        device.revive()
+        assert reader[0] == 6
+        assert memoryview(reader).readonly
+
+
 def test_a_closed_file_says_so(device):
     file = device.open()
     file.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import NOBODY, require
 
 DAXEMU = (sys.executable, "-m", "daxemu")
 PATIENCE = 30
@@ -94,3 +97,15 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 def sessions(runtime_dir) -> Callable[[], list[Path]]:
     """Directories of the sessions there are."""
     return lambda: sorted(runtime_dir.glob("daxemu-*/*"))
+
+
+@pytest.fixture
+def setuid_program(public_dir) -> str | Path:
+    """A program that runs with the rights of another user."""
+    if os.geteuid() != 0:
+        return require("su", "util-linux")
+    program = public_dir / "setuid"
+    shutil.copy(require("true"), program)
+    os.chown(program, NOBODY, NOBODY)
+    program.chmod(0o4755)
+    return program

@@ -1,13 +1,15 @@
 """``daxemu doctor``."""
 
+import os
 import shutil
 
 import pytest
 
+from tests.backing.installed import install
 from tests.conftest import require
 
 from .conftest import error_line
-from .test_run_status import setuid_program  # noqa: F401
+from .test_plugins import TAPE
 
 
 @pytest.fixture
@@ -35,12 +37,8 @@ def test_on_a_machine_where_all_works_every_check_has_its_tick(doctor):
 
 
 def test_what_does_not_work_is_marked_and_fails(doctor, tmp_path, monkeypatch):
-    from tests.backing.installed import install
-
-    from .test_plugins import TAPE
-
     install(tmp_path, "tape", "2.5", TAPE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
     status, findings = doctor()
 
@@ -67,7 +65,7 @@ def test_a_static_program_cannot(doctor):
     assert "it is statically linked" in findings["verdict"][1]
 
 
-def test_a_setuid_program_cannot(doctor, setuid_program):  # noqa: F811
+def test_a_setuid_program_cannot(doctor, setuid_program):
     status, findings = doctor(setuid_program)
 
     assert status == 1

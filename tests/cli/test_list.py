@@ -13,7 +13,7 @@ TWO_REGIONS = ("--region", "size=16M,align=4K", "--region", "size=32M,provider=h
 @pytest.fixture
 def running(start):
     """A run with two devices."""
-    process = start("run", *TWO_REGIONS, "--", "sh", "-c", "echo ready; exec cat")
+    process = start("run", *TWO_REGIONS, "--", "sh", "-c", "echo ready; read line")
     assert process.stdout.readline() == "ready\n"
     return process
 
@@ -48,7 +48,7 @@ def test_the_table_has_a_line_for_each_device(running, daxemu):
 
 
 def test_from_outside_all_sessions_are_seen(running, start, daxemu):
-    other = start("run", "--", "sh", "-c", "echo ready; exec cat")
+    other = start("run", "--", "sh", "-c", "echo ready; read line")
     other.stdout.readline()
 
     devices = json.loads(daxemu("list", "--json").stdout)

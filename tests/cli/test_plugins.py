@@ -1,6 +1,7 @@
 """``daxemu plugins``."""
 
 import json
+import os
 
 import pytest
 
@@ -33,7 +34,7 @@ def daxemu_register_backends():
 def tape(tmp_path, monkeypatch):
     """An installed plugin with a store that does not work here."""
     install(tmp_path, "tape", "2.5", TAPE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
 
 def test_the_built_in_store_is_a_plugin_like_any_other(daxemu):
@@ -58,7 +59,7 @@ def test_the_table_shows_the_same(daxemu, tape):
 
 def test_a_plugin_without_stores_is_shown(daxemu, tmp_path, monkeypatch):
     install(tmp_path, "quiet", "1.0", "")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
     assert "quiet 1.0 –" in [" ".join(line.split()) for line in daxemu("plugins").stdout.splitlines()]
 
@@ -73,7 +74,7 @@ def test_a_run_on_a_store_that_does_not_work_here_says_what_would_help(daxemu, t
 @pytest.mark.parametrize("wrong", ["register_backend()", "register_backends(config)"])
 def test_a_broken_plugin_is_named_in_one_line(daxemu, tmp_path, monkeypatch, wrong):
     install(tmp_path, "broken", "1.0", TAPE.replace("register_backends()", wrong))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
     result = daxemu("plugins")
 

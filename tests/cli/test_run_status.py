@@ -1,13 +1,12 @@
 """How ``daxemu run`` ends: as its program does, or with what a shell says of one that cannot be run."""
 
-import os
 import shutil
 import signal
 import subprocess
 
 import pytest
 
-from tests.conftest import NOBODY, become, require
+from tests.conftest import become, require
 
 from .conftest import DAXEMU, error_line
 
@@ -58,18 +57,6 @@ def test_a_static_program_is_126_because_it_would_not_see_the_devices(daxemu):
 
     assert result.returncode == 126
     assert "would not see the devices: it is statically linked; use a dynamically linked build" in error_line(result)
-
-
-@pytest.fixture
-def setuid_program(public_dir):
-    """A program that runs with the rights of another user."""
-    if os.geteuid() != 0:
-        return require("su", "util-linux")
-    program = public_dir / "setuid"
-    shutil.copy(require("true"), program)
-    os.chown(program, NOBODY, NOBODY)
-    program.chmod(0o4755)
-    return program
 
 
 def test_a_setuid_program_is_126_because_the_loader_would_drop_the_library(daxemu, setuid_program):

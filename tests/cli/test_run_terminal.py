@@ -1,6 +1,5 @@
 """``daxemu run`` in a terminal."""
 
-import os
 import shlex
 import signal
 import sys
@@ -52,14 +51,13 @@ def test_a_program_may_survive_ctrl_c():
 @pytest.mark.parametrize("leader", [(), (*BASH, "-c", '"$@"; exit $?', "bash")], ids=["leader", "member"])
 def test_closing_the_terminal_hangs_the_program_up(leader, tmp_path, sessions):
     trace = tmp_path / "trace"
-    os.mkfifo(trace)
-    script = f"trap 'echo hangup >{trace}; exit' HUP; echo ready; while :; do sleep 0.01; done"
+    script = f"trap 'echo hangup >{trace}; exit' HUP; echo ready; for n in $(seq 2000); do sleep 0.01; done"
     with Terminal(*leader, *RUN, "sh", "-c", script) as terminal:
         terminal.wait_for("ready")
         terminal.hang_up()
-
-        assert trace.read_text() == "hangup\n"
         until(lambda: not sessions())
+
+    assert trace.read_text() == "hangup\n"
 
 
 def test_the_window_has_its_size():

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from daxemu.kernel.bus import DAX_BUS_NAME, Driver
+from daxemu.kernel.bus import DAX_BUS_NAME, DaxBus
 from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
+from daxemu.kernel.drivers import Driver
 from daxemu.kernel.ids import Devt
 from daxemu.kernel.ports import Event
 from daxemu.kernel.region import DaxRegion
@@ -24,7 +25,7 @@ def test_boot_mounts_the_file_system_registers_the_numbers_and_the_driver():
     core = DaxCore(FakePorts(), major=250)
     core.boot()
     assert core.bus.name == DAX_BUS_NAME
-    assert list(core.bus.drivers) == ["device_dax"]
+    assert list(core.bus.drivers) == ["device_dax", "kmem"]
     assert core.chrdevs._regions == {250: ("dax", 1 << 20)}
     assert core.super_block.iget(Devt(250, 0))
 
@@ -235,7 +236,7 @@ def test_unbind_kills_and_rebind_revives(core: DaxCore, device: DevDax, ports: F
 
 def test_bind_refuses_what_the_kernel_refuses(core: DaxCore, region: DaxRegion, device: DevDax):
     assert errno_of(core.bus.bind, device) == errno.EBUSY
-    assert errno_of(core.bus.bind, device, "kmem") == errno.ENODEV
+    assert errno_of(core.bus.bind, device, "nvdimm") == errno.ENODEV
     assert errno_of(core.bus.bind, region.children["dax0.0"]) == errno.ENXIO
 
 
@@ -259,7 +260,7 @@ def test_a_driver_that_leaves_lets_all_its_devices_go(core: DaxCore, region: Dax
 
 
 def test_a_driver_says_what_it_does_on_its_own(device: DevDax):
-    for duty in (Driver().probe, Driver().remove):
+    for duty in (Driver(DaxBus()).probe, Driver(DaxBus()).remove):
         with pytest.raises(NotImplementedError):
             duty(device)
 
@@ -330,14 +331,14 @@ def test_a_shrink_revokes_what_it_cuts_off_from_every_mapper(core: DaxCore, devi
 
 
 def test_a_device_of_small_pages_resizes_in_units_of_two_mebibytes(core: DaxCore, add_region: AddRegion):
-    device = core.create_device(add_region(align=4096), BLOCK, bind=False)
+    device = core.create_device(add_region(align=4096), BLOCK, driver="none")
     assert errno_of(device.resize, BLOCK + 4096) == errno.EINVAL
     device.resize(2 * BLOCK)
     assert device.size == 2 * BLOCK
 
 
 def test_a_device_resizes_in_units_of_its_own_alignment(core: DaxCore, add_region: AddRegion):
-    device = core.create_device(add_region(blocks=1024), 0, bind=False)
+    device = core.create_device(add_region(blocks=1024), 0, driver="none")
     device.align = G
     assert errno_of(device.resize, BLOCK) == errno.EINVAL
     device.resize(G)
@@ -354,7 +355,15 @@ def test_resize_shows_the_new_size_before_memory_is_cut(core: DaxCore, device: D
 
 @pytest.mark.parametrize(("align", "refused"), [(4096, None), (2 * M, None), (G, errno.EINVAL), (8192, errno.EINVAL)])
 def test_an_alignment_must_suit_the_cpu_and_every_range(device: DevDax, align: int, refused: int | None):
-    assert errno_of(device.check_align, align) == refused
+    device.core.bus.unbind(device)
+    before = device.align
+    assert errno_of(device.set_align, align) == refused
+    assert device.align == (before if refused else align)
+
+
+def test_the_alignment_of_a_bound_device_stays(device: DevDax):
+    assert errno_of(device.set_align, 4096) == errno.EBUSY
+    assert errno_of(device.set_align, 8192) == errno.EINVAL
 
 
 def test_events_name_their_subject(device: DevDax):

@@ -150,7 +150,7 @@ def test_what_a_shrink_frees_is_there_for_others():
 
 @pytest.mark.parametrize("rounds", [1, 4, 8])
 def test_two_devices_that_grow_in_turn_interleave(core: DaxCore, region: DaxRegion, rounds: int):
-    devices = [core.create_device(region, 0, bind=False) for _ in range(2)]
+    devices = [core.create_device(region, 0, driver="none") for _ in range(2)]
     for size in range(1, rounds + 1):
         for device in devices:
             device.resize(size * BLOCK)
@@ -161,7 +161,7 @@ def test_two_devices_that_grow_in_turn_interleave(core: DaxCore, region: DaxRegi
 
 
 def test_mapping_ids_are_the_lowest_free_ones(core: DaxCore, region: DaxRegion):
-    first, second = (core.create_device(region, 0, bind=False) for _ in range(2))
+    first, second = (core.create_device(region, 0, driver="none") for _ in range(2))
     for size in (1, 2):
         for device in (first, second):
             device.resize(size * BLOCK)

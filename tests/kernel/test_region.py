@@ -4,14 +4,15 @@ import errno
 
 import pytest
 
+from daxemu.kernel.core import DaxCore
 from daxemu.kernel.providers import find_provider
 from daxemu.kernel.region import ALIGNMENTS, DaxRegion
 
-from .fakes import BLOCK, G, M, errno_of
+from .fakes import BLOCK, FakePorts, G, M, errno_of
 
 
 def make(start: int = G, size: int = G, align: int = 2 * M, provider: str = "hmem") -> DaxRegion:
-    return DaxRegion(3, find_provider(provider), start=start, size=size, align=align)
+    return DaxRegion(DaxCore(FakePorts()), 3, find_provider(provider), start=start, size=size, align=align)
 
 
 @pytest.mark.parametrize("align", ALIGNMENTS)

@@ -87,7 +87,7 @@ def test_defect_4_only_a_page_of_a_huge_fault_is_checked_at_the_end_of_a_range(c
     _, hole, _ = (core.create_device(region, blocks * BLOCK) for blocks in (1, 256, 1))
     core.bus.unbind(hole)
     hole.resize(0)
-    device = core.create_device(region, 0, bind=False)
+    device = core.create_device(region, 0, driver="none")
     device.align = G
     device.resize(G)
     assert [piece.size for piece in device.ranges] == [G // 2, G // 2]
@@ -217,7 +217,7 @@ def test_defect_9_openers_race_for_the_address_space(core: DaxCore, device: DevD
 def test_defect_10_page_offsets_of_later_ranges_wrap(pieces: list[int], data: st.DataObject):
     core = booted()
     region = core.add_region(find_provider("hmem"), start=REGION_START, size=64 * BLOCK, align=BLOCK, idle=True)
-    device, other = (core.create_device(region, 0, bind=False) for _ in range(2))
+    device, other = (core.create_device(region, 0, driver="none") for _ in range(2))
     for blocks in pieces:
         device.resize(device.size + blocks * BLOCK)
         other.resize(other.size + BLOCK)
@@ -234,7 +234,7 @@ def test_defect_10_page_offsets_of_later_ranges_wrap(pieces: list[int], data: st
 
 
 def test_defect_10_a_mapping_of_several_ranges_is_contiguous(core: DaxCore, region: DaxRegion):
-    devices = [core.create_device(region, 0, bind=False) for _ in range(2)]
+    devices = [core.create_device(region, 0, driver="none") for _ in range(2)]
     for blocks in range(1, 5):
         for device in devices:
             device.resize(blocks * BLOCK)

@@ -66,7 +66,14 @@ class DaxMachine(RuleBasedStateMachine):
             else errno.ENXIO if bind and not size
             else None
         )  # fmt: skip
-        assert errno_of(lambda: self.made(self.core.create_device(self.region, size, bind=bind), bind)) == refused
+        assert (
+            errno_of(
+                lambda: self.made(
+                    self.core.create_device(self.region, size, driver="device_dax" if bind else "none"), bind
+                )
+            )
+            == refused
+        )
 
     def made(self, device: DevDax, bind: bool) -> None:
         self.expected[device] = Expected(device.size, bind, bind)

@@ -101,7 +101,7 @@ CHANGES = {
     "add_region pmem": Operation(make_world, lambda world: add_region(world, "pmem")),
     "create_device": Operation(make_world, lambda world: world.core.create_device(world.region, 8 * BLOCK)),
     "create_device unbound": Operation(
-        make_world, lambda world: world.core.create_device(world.region, 8 * BLOCK, bind=False)
+        make_world, lambda world: world.core.create_device(world.region, 8 * BLOCK, driver="none")
     ),
     "_device_add": Operation(initialized, lambda world: world.core._device_add(world.first)),
     "bind": Operation(make_world, lambda world: world.core.bus.bind(world.first)),

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Maps a device and does what its input says, a line each, answering with a line each:
- * "r OFF" load, "w OFF VALUE" store, "o" open again, "m" map again, "f" fork: the child goes on.
- * usage: mapper PATH|fd:N LENGTH
+ * "r OFF" load, "w OFF VALUE" store, "o" open again, "m" map again, "p" make it writable, "f" fork: the
+ * child goes on.
+ * usage: mapper PATH|fd:N LENGTH [ro]
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,15 +36,15 @@ int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_sigaction = on_bus, .sa_flags = SA_SIGINFO };
 	size_t length = argc > 2 ? strtoul(argv[2], NULL, 0) : 0;
-	int fd, value;
+	int fd, value, writes = argc < 4;
 	char line[64];
 	volatile char *memory;
 	long offset;
 
 	if (argc < 3)
 		return 2;
-	fd = sscanf(argv[1], "fd:%d", &fd) == 1 ? fd : open(argv[1], O_RDWR);
-	memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	fd = sscanf(argv[1], "fd:%d", &fd) == 1 ? fd : open(argv[1], writes ? O_RDWR : O_RDONLY);
+	memory = mmap(NULL, length, PROT_READ | (writes ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	sigaction(SIGBUS, &action, NULL);
 	printf("%s %d\n", result(fd >= 0 && memory != MAP_FAILED), getpid());
@@ -55,6 +56,8 @@ int main(int argc, char **argv)
 			printf("ok\n");
 		} else if (sscanf(line, "r %ld", &offset) == 1) {
 			printf("%d\n", memory[offset]);
+		} else if (line[0] == 'p') {
+			printf("%s\n", result(mprotect((void *)memory, length, PROT_READ | PROT_WRITE) == 0));
 		} else if (line[0] == 'o') {
 			int again = open(argv[1], O_RDWR);
 

@@ -53,6 +53,19 @@ def test_an_alias_shows_as_the_character_device_that_it_is(engine, device, alias
     assert shown.strip() == "character special file {}:{}".format(*device.devt)
 
 
+def test_a_read_only_mapping_is_revoked_too_and_stays_read_only(device, start, compiled):
+    writer = start(device.path)
+    reader = start("", via=[str(compiled("mapper")), device.path, str(LENGTH), "ro"])
+    writer("w 9 99")
+    assert (reader("r 9"), reader("p")) == ("99", "EACCES")
+
+    device.kill()
+    assert reader("r 9") == "SIGBUS 2 9"
+    device.revive()
+
+    assert (reader("r 9"), reader("p")) == ("99", "EACCES")
+
+
 def test_a_shrink_cuts_every_process_at_the_new_end(device, alias, start):
     clients = [start(device.path), start(alias)]
     for client in clients:

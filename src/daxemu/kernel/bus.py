@@ -3,54 +3,20 @@
 from __future__ import annotations
 
 import errno
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from daxemu.errors import KernelError
+from daxemu.kernel.drivers import DeviceDax, Driver, Kmem
+from daxemu.kernel.flavour import DEFAULT_FLAVOUR, Flavour
 from daxemu.kernel.ports import Event
 
 if TYPE_CHECKING:
     from daxemu.kernel.device import DevDax
 
-__all__ = ["DAX_BUS_NAME", "DaxBus", "DeviceDax", "Driver"]
+__all__ = ["DAX_BUS_NAME", "DaxBus"]
 
 DAX_BUS_NAME = "dax"
-
-
-class Driver:
-    """A driver on the dax bus. Names are the kernel modules' names."""
-
-    name: str
-
-    def probe(self, device: DevDax) -> None:
-        """Take a device over; raising leaves it unbound."""
-        raise NotImplementedError
-
-    def remove(self, device: DevDax) -> None:
-        """Let a device go."""
-        raise NotImplementedError
-
-
-class DeviceDax(Driver):
-    """device_dax: the character device that programs map."""
-
-    name = "device_dax"
-
-    def probe(self, device: DevDax) -> None:
-        """Register the character device. Raises EINVAL for a static device of several ranges."""
-        if device.region.is_static and len(device.ranges) > 1:
-            raise KernelError(errno.EINVAL, f"{device.name}: static pgmap / multi-range device conflict")
-        device.core.chrdevs.add(device.devt, device)
-
-    def remove(self, device: DevDax) -> None:
-        """Revoke everything, then unregister; nodes forget the device."""
-        try:
-            device.kill()
-        finally:
-            device.core.chrdevs.remove(device.devt)
-            for node in device.openers:
-                node.cd_forget()
-            device.openers.clear()
 
 
 class DaxBus:
@@ -58,9 +24,11 @@ class DaxBus:
 
     name = DAX_BUS_NAME
 
-    def __init__(self) -> None:
+    def __init__(self, flavour: Flavour = DEFAULT_FLAVOUR) -> None:
+        self.flavour = flavour
         self.devices: dict[str, DevDax] = {}
         self.drivers: dict[str, Driver] = {}
+        self.autoprobe = True
 
     def register_driver(self, driver: Driver) -> None:
         """Make a driver known (dax_driver_register)."""
@@ -73,6 +41,32 @@ class DaxBus:
             for device in self.devices.values():
                 if device.driver is driver:
                     steps.callback(self.unbind, device)
+
+    def match(self, driver: Driver, device: DevDax) -> bool:
+        """Does this driver take this device? By its id, else by what kind of memory it is."""
+        if device.name in driver.ids:
+            return True
+        if not self.flavour.match_by_type:
+            return driver.name == DeviceDax.name
+        wanted = Kmem.name if device.region.provider.kmem else DeviceDax.name
+        return driver.name == wanted
+
+    def probe(self, device: DevDax) -> None:
+        """Give an unbound device to the first driver that takes it; that none does is no error."""
+        for driver in self.drivers.values():
+            if device.driver is None and self.match(driver, device):
+                self._try_to_bind(device, driver)
+
+    def _try_to_bind(self, device: DevDax, driver: Driver) -> None:
+        with suppress(KernelError):
+            self.bind(device, driver.name)
+
+    def add_id(self, driver: Driver, name: str) -> None:
+        """Have a driver take a device by name; it gets every unbound device that it now matches."""
+        driver.ids.add(name)
+        for device in list(self.devices.values()):
+            if device.driver is None and self.match(driver, device):
+                self._try_to_bind(device, driver)
 
     def bind(self, device: DevDax, driver_name: str = DeviceDax.name) -> None:
         """Give a device to a driver and bring it alive.
@@ -91,9 +85,12 @@ class DaxBus:
             undo.callback(driver.remove, device)
             device.driver = driver
             undo.callback(setattr, device, "driver", None)
-            device.run()
+            if driver.maps:
+                device.run()
             device.core.publish(Event("bind", device))
             undo.pop_all()
+        if device.region.seed is device:
+            device.region.seed = None
 
     def unbind(self, device: DevDax) -> None:
         """Take a device from its driver; every mapping of it is revoked. ENODEV if it has none."""

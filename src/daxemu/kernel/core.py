@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from daxemu.errors import KernelError
-from daxemu.kernel.bus import DaxBus, DeviceDax
+from daxemu.kernel.bus import DaxBus
 from daxemu.kernel.device import DevDax
+from daxemu.kernel.drivers import DRIVERS
+from daxemu.kernel.flavour import DEFAULT_FLAVOUR, Flavour
 from daxemu.kernel.ids import MINORMASK, NR_DAX_MIN, CharDevices, Devt, Ida
 from daxemu.kernel.ports import Event, Ports
 from daxemu.kernel.providers import Provider
@@ -16,19 +19,32 @@ from daxemu.kernel.region import SUBSECTION_SIZE, DaxRegion
 
 __all__ = ["DaxCore"]
 
+DEVICE_DAX = "device_dax"
+
 
 class DaxCore:
     """The dax subsystem of one emulated machine.
 
-    ``nr_dax`` is how many device numbers are registered, at least 256; ``major`` their major.
+    ``nr_dax`` is how many device numbers are registered, at least 256; ``major`` their major;
+    ``drivers`` which drivers are loaded.
     """
 
     super_block: DaxSuperBlock
     bus: DaxBus
 
-    def __init__(self, ports: Ports, *, major: int = 252, nr_dax: int = MINORMASK + 1) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        major: int = 252,
+        nr_dax: int = MINORMASK + 1,
+        flavour: Flavour = DEFAULT_FLAVOUR,
+        drivers: Sequence[str] = tuple(DRIVERS),
+    ) -> None:
         self.ports = ports
         self.major = major
+        self.flavour = flavour
+        self.driver_names = tuple(drivers)
         self.nr_dax = max(nr_dax, NR_DAX_MIN)
         self.chrdevs = CharDevices()
         self.minor_ida = Ida(self.nr_dax, "dax device numbers")
@@ -50,9 +66,10 @@ class DaxCore:
             self._register_numbers()
             undo.callback(self.chrdevs.unregister_region, self.major)
             bus = self._register_bus()
-            driver = DeviceDax()
-            bus.register_driver(driver)
-            undo.callback(bus.unregister_driver, driver)
+            for name in self.driver_names:
+                driver = DRIVERS[name](bus)
+                bus.register_driver(driver)
+                undo.callback(bus.unregister_driver, driver)
             self.super_block, self.bus = super_block, bus
             self._running = undo.pop_all()
 
@@ -63,7 +80,7 @@ class DaxCore:
         self.chrdevs.register_region(self.major, self.nr_dax, "dax")
 
     def _register_bus(self) -> DaxBus:
-        return DaxBus()
+        return DaxBus(self.flavour)
 
     def shutdown(self) -> None:
         """Remove every region, then undo boot in reverse."""
@@ -74,9 +91,19 @@ class DaxCore:
     # -- regions ------------------------------------------------------------------------------
 
     def add_region(
-        self, provider: Provider, *, start: int, size: int, align: int, target_node: int = 0, idle: bool = False
+        self,
+        provider: Provider,
+        *,
+        start: int,
+        size: int,
+        align: int,
+        target_node: int = 0,
+        idle: bool = False,
+        driver: str = DEVICE_DAX,
     ) -> DaxRegion:
-        """Register a region with its first device: of full size and bound, or empty if ``idle``.
+        """Register a region with its first device: of full size and bound to ``driver``, or empty if ``idle``.
+
+        ``driver`` may be ``none``, or ``auto``: what the kernel does by itself.
 
         EINVAL, ENOMEM: as in ``DaxRegion``; EINVAL too for an idle static region.
         """
@@ -85,12 +112,12 @@ class DaxCore:
         with ExitStack() as undo:
             region_id = self.region_ida.alloc()
             undo.callback(self.region_ida.free, region_id)
-            region = DaxRegion(region_id, provider, start=start, size=size, align=align, target_node=target_node)
+            region = DaxRegion(self, region_id, provider, start=start, size=size, align=align, target_node=target_node)
             undo.callback(self._unpublish_region, region)
             self.regions[region_id] = region
             region.published = True
             self.publish(Event("add", region))
-            self.create_device(region, 0 if idle else size, bind=not idle)
+            self.create_device(region, 0 if idle else size, driver="none" if idle else driver)
             undo.pop_all()
         return region
 
@@ -112,7 +139,7 @@ class DaxCore:
 
     # -- devices ------------------------------------------------------------------------------
 
-    def create_device(self, region: DaxRegion, size: int, *, bind: bool = True) -> DevDax:
+    def create_device(self, region: DaxRegion, size: int, *, driver: str = DEVICE_DAX) -> DevDax:
         """Make a device of ``size`` bytes: id, minor, inode, ranges, memory, then its place on the bus.
 
         ENXIO: the region was removed. EINVAL: size not a multiple of max(align, 2 MiB), or a second
@@ -134,9 +161,28 @@ class DaxCore:
             undo.callback(self._free_ranges, device)
             self._device_add(device)
             undo.callback(self._device_del, device)
-            if bind:
-                self.bus.bind(device)
+            self._hand_over(device, driver)
             undo.pop_all()
+        return device
+
+    def _hand_over(self, device: DevDax, driver: str) -> None:
+        if driver == "auto" and self.bus.autoprobe:
+            self.bus.probe(device)
+        elif driver not in ("auto", "none"):
+            self.bus.bind(device, driver)
+            self.bus.drivers[driver].ids.add(device.name)
+
+    def create_seed(self, region: DaxRegion) -> DevDax:
+        """What writing 1 to ``create`` does: an empty device, the region's youngest, its seed if it has none.
+
+        ENOSPC: the region is full.
+        """
+        if region.available_size() == 0:
+            raise KernelError(errno.ENOSPC, f"region {region.id} has no space left")
+        device = self.create_device(region, 0, driver="auto")
+        region.youngest = device
+        region.seed = region.seed or device
+        self.publish(Event("change", region))
         return device
 
     def _initialize_device(self, region: DaxRegion, size: int) -> DevDax:
@@ -221,4 +267,7 @@ class DaxCore:
         if device.id == 0:
             raise KernelError(errno.EBUSY, f"{device.name} is the region's first device and stays")
         self._free_id(device)
+        region = device.region
+        region.seed = None if region.seed is device else region.seed
+        region.youngest = None if region.youngest is device else region.youngest
         self.remove_device(device)

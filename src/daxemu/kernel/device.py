@@ -14,8 +14,8 @@ from daxemu.kernel.ranges import PAGE_SIZE, DaxRange, device_ranges_size
 from daxemu.kernel.region import ALIGNMENTS, SUBSECTION_SIZE, DaxRegion
 
 if TYPE_CHECKING:
-    from daxemu.kernel.bus import Driver
     from daxemu.kernel.core import DaxCore
+    from daxemu.kernel.drivers import Driver
 
 __all__ = ["DevDax"]
 
@@ -39,6 +39,7 @@ class DevDax:
         self.alive = False
         self.registered = False
         self.kref = 1
+        self.memmap_on_memory = False
         self.openers: list[NodeInode] = []
 
     def __repr__(self) -> str:
@@ -72,8 +73,8 @@ class DevDax:
 
     def run(self) -> None:
         """Alive (again): old mappings fault their pages back in (run_dax). Raises ENXIO while no driver is bound."""
-        if self.driver is None:
-            raise KernelError(errno.ENXIO, f"{self.name} has no driver bound")
+        if self.driver is None or not self.driver.maps:
+            raise KernelError(errno.ENXIO, f"{self.name} has no driver that programs can map it through")
         if self.alive:
             return
         self.alive = True
@@ -110,13 +111,56 @@ class DevDax:
             if piece.mapping_id >= 0:
                 self.mapping_ida.free(piece.mapping_id)
 
-    def check_align(self, align: int) -> None:
-        """Raise EINVAL for an alignment no CPU maps, or one that the ranges are not multiples of."""
+    def set_align(self, align: int) -> None:
+        """Change the alignment, in the kernel's order of checks.
+
+        ENODEV: the device was removed. EINVAL: no CPU maps it. EBUSY: a driver is bound. EINVAL:
+        some range is not a multiple of max(align, 2 MiB).
+        """
+        if not self.registered:
+            raise KernelError(errno.ENODEV, f"{self.name} was removed")
         if align not in ALIGNMENTS:
             raise KernelError(errno.EINVAL, f"alignment {align} is none of {', '.join(map(str, ALIGNMENTS))}")
+        if self.driver is not None:
+            raise KernelError(errno.EBUSY, f"{self.name} is bound to {self.driver.name}")
         unit = max(align, SUBSECTION_SIZE)
         if any(piece.size % unit for piece in self.ranges):
             raise KernelError(errno.EINVAL, f"{self.name} has ranges that are not a multiple of {unit}")
+        before, self.align = self.align, align
+        try:
+            self.core.publish(Event("change", self))
+        except BaseException:
+            self.align = before
+            self.core.publish(Event("change", self))
+            raise
+
+    def add_range(self, start: int, end: int) -> None:
+        """Append the physical range [start, end] to the device (``mapping``), bound or not.
+
+        A misaligned length: ENXIO, or nothing at all, by flavour. Length 0: EBUSY if the device has
+        ranges, else nothing. ENOMEM: taken, or outside the region.
+        """
+        size = end - start + 1
+        if size % max(self.align, SUBSECTION_SIZE):
+            if not self.core.flavour.mapping_ignores_misaligned:
+                raise KernelError(errno.ENXIO, f"range of {size} bytes is not aligned")
+            return
+        if size == 0:
+            if self.ranges:
+                raise KernelError(errno.EBUSY, "0-size allocation must be first")
+            return
+        before = self.size
+        pgoff = self.ranges[-1].pgoff + self.ranges[-1].pages if self.ranges else 0
+        with ExitStack() as undo:
+            piece = DaxRange(self.name, start, end, pgoff)
+            self.region.resource.insert(piece)
+            self.ranges.append(piece)
+            undo.callback(self.shrink_ranges, before)
+            piece.mapping_id = self.mapping_ida.alloc()
+            self.backing.resize(self.size)
+            undo.callback(self.backing.resize, before)
+            self.core.publish(Event("resize", self))
+            undo.pop_all()
 
     def resize(self, size: int) -> None:
         """Change the size, in the kernel's order of checks.

@@ -10,6 +10,7 @@ from daxemu.kernel.ids import MINORMASK, Ida
 from daxemu.kernel.ranges import RangeTree
 
 if TYPE_CHECKING:
+    from daxemu.kernel.core import DaxCore
     from daxemu.kernel.device import DevDax
     from daxemu.kernel.providers import Provider
 
@@ -26,12 +27,21 @@ class DaxRegion:
     """
 
     def __init__(
-        self, region_id: int, provider: Provider, *, start: int, size: int, align: int, target_node: int = 0
+        self,
+        core: DaxCore,
+        region_id: int,
+        provider: Provider,
+        *,
+        start: int,
+        size: int,
+        align: int,
+        target_node: int = 0,
     ) -> None:
         if align not in ALIGNMENTS:
             raise KernelError(errno.EINVAL, f"alignment {align} is none of {', '.join(map(str, ALIGNMENTS))}")
         if size <= 0 or start % align or size % align:
             raise KernelError(errno.ENOMEM, f"region {start:#x}+{size:#x} is not a multiple of its alignment {align}")
+        self.core = core
         self.id = region_id
         self.provider = provider
         self.start = start
@@ -43,6 +53,8 @@ class DaxRegion:
         self.children: dict[str, DevDax] = {}
         self.kref = 1
         self.published = False
+        self.seed: DevDax | None = None
+        self.youngest: DevDax | None = None
 
     @property
     def is_static(self) -> bool:

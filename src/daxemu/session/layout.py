@@ -33,6 +33,8 @@ __all__ = [
     "OWNED_PATHS",
     "REGISTER_NODE",
     "REVOKED_OFFSET",
+    "STORE",
+    "STORE_MOST",
     "SYNC",
     "TABLE_MAGIC",
     "TABLE_SIZE",
@@ -134,6 +136,9 @@ OPEN = 1
 AGENT = 2
 REGISTER_NODE = 3
 SYNC = 4
+# STORE carries an attribute's path below /, a zero byte, and what is written to it.
+STORE = 5
+STORE_MOST = 4096
 
 MESSAGE = Record(
     "message",

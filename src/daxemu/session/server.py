@@ -7,16 +7,20 @@ import os
 import selectors
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from daxemu.errors import KernelError
+from daxemu.errors import KernelError, UsageError
 from daxemu.session import layout
 
 __all__ = ["Agent", "Server"]
+
+# A request with the longest path and the most data.
+_LONGEST = layout.MESSAGE.size + 4096 + 1 + layout.STORE_MOST
 
 
 class Agent:
@@ -40,14 +44,20 @@ class Server:
     """Answers requests on a socket, in a thread of its own; takes no lock that an operation of the engine holds.
 
     ``backing_fd(minor)`` gives the descriptor of a device's file, ``register_alias(minor, fd)``
-    learns of a node; both raise KernelError to refuse.
+    learns of a node, ``store(path, data)`` writes an attribute; all raise KernelError to refuse.
+    A store may take the engine's lock and wait for agents, so it gets a thread of its own.
     """
 
     def __init__(
-        self, path: Path, backing_fd: Callable[[int], int], register_alias: Callable[[int, int], None]
+        self,
+        path: Path,
+        backing_fd: Callable[[int], int],
+        register_alias: Callable[[int, int], None],
+        store: Callable[[str, bytes], None],
     ) -> None:
         self._backing_fd = backing_fd
         self._register_alias = register_alias
+        self._store = store
         self._agents: dict[socket.socket, Agent] = {}
         self._changed = threading.Condition()  # guards the agents and their answers
         self._serial = 0
@@ -84,10 +94,13 @@ class Server:
     def _receive(self, connection: socket.socket) -> None:
         fds: list[int] = []
         try:
-            data, fds, _, _ = socket.recv_fds(connection, layout.MESSAGE.size + 1, 4)
+            data, fds, _, _ = socket.recv_fds(connection, _LONGEST, 4)
             request = self._parse(data)
             if request is None:
                 self._drop(connection)
+            elif request["type"] == layout.STORE:
+                self._selector.unregister(connection)
+                threading.Thread(target=self._serve_store, args=(connection, request, data), daemon=True).start()
             else:
                 self._answer(connection, request, fds)
         except OSError:
@@ -99,11 +112,29 @@ class Server:
     @staticmethod
     def _parse(data: bytes) -> dict[str, int] | None:
         """The request, or None for what is none of ours: wrong length, magic or version."""
-        if len(data) != layout.MESSAGE.size:
+        if len(data) < layout.MESSAGE.size:
             return None
         request = layout.MESSAGE.unpack(data)
-        expected = (layout.MESSAGE_MAGIC, layout.WIRE_VERSION, layout.MESSAGE.size)
+        if len(data) > layout.MESSAGE.size and request["type"] != layout.STORE:
+            return None
+        expected = (layout.MESSAGE_MAGIC, layout.WIRE_VERSION, len(data))
         return request if (request["magic"], request["version"], request["length"]) == expected else None
+
+    def _serve_store(self, connection: socket.socket, request: dict[str, int], data: bytes) -> None:
+        path, _, text = data[layout.MESSAGE.size :].partition(b"\0")
+        status = 0
+        try:
+            self._store(path.decode(errors="replace"), text)
+        except KernelError as error:
+            status = -(error.errno or errno.EIO)
+        except UsageError:  # the engine is just closing
+            status = -errno.ENODEV
+        except Exception as error:  # whatever it is, the client must get an answer
+            print(f"daxemu: writing /{path.decode(errors='replace')}: {error!r}", file=sys.stderr)
+            status = -errno.EIO
+        with connection, suppress(OSError):
+            answer = request | {"status": status, "length": layout.MESSAGE.size}
+            connection.send(layout.MESSAGE.pack(**answer))
 
     def _answer(self, connection: socket.socket, request: dict[str, int], fds: list[int]) -> None:
         status, answer_fd = 0, -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ def _log() -> logging.Logger:
 class Session:
     """Directory, table, tree and server. Made when the first program is started; the engine tells it what changes."""
 
-    def __init__(self, *, major: int) -> None:
+    def __init__(self, *, major: int, store: Callable[[str, bytes], None]) -> None:
         sweep()
         self._directory = SessionDirectory()
         self.path = self._directory.path
@@ -46,7 +46,7 @@ class Session:
         self._table = Table(self.path / "table", major=major)
         self._devices: dict[int, DevDax] = {}
         self._aliases: list[int] = []
-        self._server = Server(self.path / "sock", self._backing_fd, self._register_alias)
+        self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, store)
 
     def environ(self) -> dict[str, str]:
         """The two variables by which a program finds the devices; an LD_PRELOAD that is set stays behind ours."""

@@ -13,13 +13,15 @@ class Provider(NamedTuple):
     """How one kind of hardware presents a region.
 
     ``parent`` is the path below /sys, with ``{id}`` for the region's number; ``static`` regions
-    have one device of full size for life; ``module`` is the kernel module to be seen as loaded.
+    have one device of full size for life; ``module`` is the kernel module to be seen as loaded;
+    the memory of ``kmem`` ones is meant to become ordinary memory.
     """
 
     name: str
     parent: str
     static: bool
     module: str
+    kmem: bool = False
 
 
 from daxemu.kernel.providers.hmem import HMEM  # noqa: E402

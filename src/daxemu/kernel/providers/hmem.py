@@ -4,4 +4,4 @@ from daxemu.kernel.providers import Provider
 
 __all__ = ["HMEM"]
 
-HMEM = Provider("hmem", parent="devices/platform/hmem.{id}", static=False, module="dax_hmem")
+HMEM = Provider("hmem", parent="devices/platform/hmem.{id}", static=False, module="dax_hmem", kmem=True)

@@ -53,14 +53,47 @@ static void parse(const char *line, struct vma *vma)
 	vma->dev = makedev(major, minor);
 }
 
+static int map_again(const struct vma *vma, uint64_t offset, int fd)
+{
+	long status = syscall(SYS_mmap, vma->start, vma->end - vma->start, vma->prot, MAP_SHARED | MAP_FIXED, fd, offset);
+
+	return status == -1 ? -errno : 1;
+}
+
+/* A mapping that was made through a descriptor for reading must not become one that mprotect could make writable. */
+static int map_again_for_reading(const struct vma *vma, uint64_t offset, int fd)
+{
+	static const char prefix[] = "/proc/thread-self/fd/";
+	char path[sizeof(prefix) + 12], digits[12];
+	int status, n = 0, at = sizeof(prefix) - 1;
+	long reader;
+
+	for (int i = 0; i < at; i++)
+		path[i] = prefix[i];
+	do
+		digits[n++] = '0' + fd % 10;
+	while (fd /= 10);
+	while (n)
+		path[at++] = digits[--n];
+	path[at] = 0;
+	reader = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+	if (reader < 0)
+		return -errno;
+	status = map_again(vma, offset, reader);
+	syscall(SYS_close, reader);
+	return status;
+}
+
 static int move(const struct vma *vma, uint64_t offset, int fd)
 {
-	uint64_t length = vma->end - vma->start;
-	long status = syscall(SYS_remap_file_pages, vma->start, length, 0, offset / 4096, MAP_NONBLOCK);
-
-	if (status < 0 && (errno == ENOSYS || errno == EPERM) && fd >= 0)
-		status = syscall(SYS_mmap, vma->start, length, vma->prot, MAP_SHARED | MAP_FIXED, fd, offset);
-	return status == -1 ? -errno : 1;
+	if (syscall(SYS_remap_file_pages, vma->start, vma->end - vma->start, 0, offset / 4096, MAP_NONBLOCK) == 0)
+		return 1;
+	if (fd < 0)
+		return -errno;
+	/* EINVAL: to the kernel a shared mapping of a file that is open for reading is not quite shared. */
+	if (errno == EINVAL && !(vma->prot & PROT_WRITE))
+		return map_again_for_reading(vma, offset, fd);
+	return errno == ENOSYS || errno == EPERM ? map_again(vma, offset, fd) : -errno;
 }
 
 static int sync_vma(const struct vma *vma, uint64_t dev, uint64_t ino, bool alive, int fd)

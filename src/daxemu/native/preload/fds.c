@@ -43,6 +43,7 @@ void dx_mark_if_ours(int fd)
 {
 	struct table_device device;
 	struct table_node node;
+	char path[PATH_MAX];
 	struct stat st;
 	int mark = 0;
 
@@ -51,11 +52,12 @@ void dx_mark_if_ours(int fd)
 	if (S_ISREG(st.st_mode) && (dx_table_device_by_file(dx_session.table, st.st_dev, st.st_ino, &device) ||
 				    dx_table_node_by_file(dx_session.table, st.st_dev, st.st_ino, &node)))
 		mark = MARK_DAX;
-	else if (S_ISDIR(st.st_mode)) {
+	else if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) {
 		struct dx_place place;
-		char path[PATH_MAX];
 
-		if (dx_fd_path(fd, path) > 0 && dx_locate(AT_FDCWD, path, &place) == DX_MERGED)
+		if (dx_fd_path(fd, path) > 0 && dx_outer(path))
+			mark = MARK_TREE;
+		else if (S_ISDIR(st.st_mode) && dx_fd_path(fd, path) > 0 && dx_locate(AT_FDCWD, path, &place) == DX_MERGED)
 			mark = MARK_MERGED;
 	}
 	dx_mark(fd, mark);

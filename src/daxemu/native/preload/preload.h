@@ -68,6 +68,9 @@ int dx_backing(const struct table_device *device);
 /* The same if there is one already, else -1. */
 int dx_kept(const struct table_device *device);
 
+/* The same for a write of an attribute. */
+int dx_request_store(int sock, const char *path, const void *data, size_t n);
+
 /* -- agent.c --------------------------------------------------------------------------------- */
 
 /* Have the library hear of forks; 0 or an error number. */
@@ -100,6 +103,18 @@ void dx_mark_if_ours(int fd);
 bool dx_fd_device(int fd, struct table_device *device);
 /* The path that /proc/self/fd shows; length or -errno. */
 int dx_fd_path(int fd, char path[PATH_MAX]);
+
+/* -- attributes.c ---------------------------------------------------------------------------- */
+
+struct iovec;
+/* Is it open on an attribute's file? */
+bool dx_fd_attribute(int fd);
+/* Write an attribute; how many bytes were taken, or -errno. */
+ssize_t dx_store(int fd, const struct iovec *parts, int count);
+/* A stream whose flushes are writes of the attribute that fd is open on. */
+struct _IO_FILE *dx_attribute_stream(int fd);
+/* Descriptor 1 has changed: have stdout write to attributes by the rules, and to all else as ever. */
+void dx_follow_stdout(void);
 
 /* -- paths.c --------------------------------------------------------------------------------- */
 

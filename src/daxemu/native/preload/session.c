@@ -83,6 +83,7 @@ __attribute__((constructor)) void dx_init(void)
 			dx_watch_fork(own_memory);
 			dx_update_cwd();
 			dx_mark_inherited();
+			dx_follow_stdout();
 		}
 	}
 	errno = saved;
@@ -137,6 +138,40 @@ static int take_fd(struct msghdr *header)
 	return fd;
 }
 
+static int receive(int sock, struct message *message, uint32_t type, int *answer_fd)
+{
+	char control[CMSG_SPACE(sizeof(int))];
+	struct iovec body = { message, sizeof(*message) };
+	struct msghdr header = { .msg_iov = &body, .msg_iovlen = 1 };
+	ssize_t n;
+
+	do {
+		header.msg_control = control;
+		header.msg_controllen = sizeof(control);
+		n = REAL(recvmsg)(sock, &header, MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n != sizeof(*message) || message->magic != DX_MESSAGE_MAGIC || message->type != type)
+		return -ENXIO;
+	if (answer_fd)
+		*answer_fd = take_fd(&header);
+	return message->status;
+}
+
+int dx_request_store(int sock, const char *path, const void *data, size_t n)
+{
+	size_t path_size = strlen(path) + 1;
+	struct message message = { .magic = DX_MESSAGE_MAGIC, .version = DX_WIRE_VERSION, .type = DX_STORE,
+				   .length = sizeof(message) + path_size + n };
+	struct iovec body[] = { { &message, sizeof(message) }, { (void *)path, path_size }, { (void *)data, n } };
+	struct msghdr header = { .msg_iov = body, .msg_iovlen = 3 };
+	struct timeval patience = { .tv_sec = 600 }; /* the engine may wait for other stores, and for clients */
+
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	if (sendmsg(sock, &header, MSG_NOSIGNAL) < 0)
+		return -ENODEV;
+	return receive(sock, &message, DX_STORE, NULL);
+}
+
 int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd)
 {
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
@@ -151,18 +186,7 @@ int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd)
 	do
 		n = sendmsg(sock, &header, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -ENXIO;
-	header.msg_control = control;
-	header.msg_controllen = sizeof(control);
-	do
-		n = dx_real.recvmsg(sock, &header, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n != sizeof(message) || message.magic != DX_MESSAGE_MAGIC || message.type != type)
-		return -ENXIO;
-	if (answer_fd)
-		*answer_fd = take_fd(&header);
-	return message.status;
+	return n < 0 ? -ENXIO : receive(sock, &message, type, answer_fd);
 }
 
 /* Kept descriptors go where programs do not look for theirs. */

@@ -28,6 +28,12 @@ static int refuse_transfer(int fd, bool write)
 	return refuse((write ? mode == O_RDONLY : mode == O_WRONLY) ? EBADF : EINVAL);
 }
 
+/* A write of an attribute goes to the engine, wherever in the file it is meant to go. */
+static bool is_attribute(int fd)
+{
+	return unlikely(dx_marked(fd) & MARK_TREE) && dx_fd_attribute(fd);
+}
+
 #define TRANSFER(name, write, parameters, arguments)                                                                   \
 	EXPORT ssize_t name parameters                                                                                 \
 	{                                                                                                              \
@@ -38,10 +44,22 @@ TRANSFER(read, false, (int fd, void *to, size_t n), (fd, to, n))
 TRANSFER(pread, false, (int fd, void *to, size_t n, off_t at), (fd, to, n, at))
 TRANSFER(readv, false, (int fd, const struct iovec *v, int n), (fd, v, n))
 TRANSFER(preadv, false, (int fd, const struct iovec *v, int n, off_t at), (fd, v, n, at))
-TRANSFER(write, true, (int fd, const void *from, size_t n), (fd, from, n))
-TRANSFER(pwrite, true, (int fd, const void *from, size_t n, off_t at), (fd, from, n, at))
-TRANSFER(writev, true, (int fd, const struct iovec *v, int n), (fd, v, n))
-TRANSFER(pwritev, true, (int fd, const struct iovec *v, int n, off_t at), (fd, v, n, at))
+
+#define WRITE(name, parameters, arguments, parts, count)                                                               \
+	EXPORT ssize_t name parameters                                                                                 \
+	{                                                                                                              \
+		if (likely(!dx_marked(fd)))                                                                            \
+			return REAL(name) arguments;                                                                   \
+		if (is_attribute(fd))                                                                                  \
+			return dx_edge(dx_store(fd, parts, count));                                                    \
+		return is_device(fd) ? refuse_transfer(fd, true) : REAL(name) arguments;                               \
+	}
+
+#define ONE (&(struct iovec){ (void *)from, n })
+WRITE(write, (int fd, const void *from, size_t n), (fd, from, n), ONE, 1)
+WRITE(pwrite, (int fd, const void *from, size_t n, off_t at), (fd, from, n, at), ONE, 1)
+WRITE(writev, (int fd, const struct iovec *v, int n), (fd, v, n), v, n)
+WRITE(pwritev, (int fd, const struct iovec *v, int n, off_t at), (fd, v, n, at), v, n)
 
 ssize_t pread64(int fd, void *to, size_t n, off_t at) ALIAS(pread);
 ssize_t pwrite64(int fd, const void *from, size_t n, off_t at) ALIAS(pwrite);
@@ -78,7 +96,7 @@ off_t lseek64(int fd, off_t offset, int whence) ALIAS(lseek);
 
 EXPORT int ftruncate(int fd, off_t length)
 {
-	return is_device(fd) ? refuse(EINVAL) : REAL(ftruncate)(fd, length);
+	return is_device(fd) || is_attribute(fd) ? refuse(EINVAL) : REAL(ftruncate)(fd, length);
 }
 
 int ftruncate64(int fd, off_t length) ALIAS(ftruncate);
@@ -143,8 +161,14 @@ EXPORT ssize_t copy_file_range(int in, off64_t *in_at, int out, off64_t *out_at,
 
 static int inherit_mark(int from, int to)
 {
-	if (to >= 0)
+	if (to < 0)
+		return to;
+	if (to == STDOUT_FILENO && unlikely((dx_marked(to) | dx_marked(from)) & MARK_TREE)) {
 		dx_mark(to, dx_marked(from));
+		dx_follow_stdout();
+	} else {
+		dx_mark(to, dx_marked(from));
+	}
 	return to;
 }
 

@@ -20,9 +20,6 @@ static int open_tree(const char *path, int flags)
 		return -EACCES;
 	if (flags & O_CREAT && REAL(stat)(path, &st) < 0)
 		return -EACCES;
-	/* Attributes can be read so far; a write must not touch the file that shows the value. */
-	if (mode != O_RDONLY && !(flags & O_PATH))
-		return REAL(stat)(path, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? -EISDIR : -EACCES;
 	fd = REAL(open)(path, flags & ~(O_CREAT | O_EXCL | O_TRUNC));
 	if (fd < 0)
 		return -errno;
@@ -175,10 +172,17 @@ EXPORT FILE *fopen(const char *path, const char *mode)
 	fd = open_common(AT_FDCWD, path, flags_of(mode), 0666);
 	if (fd < 0)
 		return NULL;
-	file = REAL(fdopen)(fd, mode);
+	file = fdopen(fd, mode);
 	if (!file)
 		close(fd);
 	return file;
+}
+
+EXPORT FILE *fdopen(int fd, const char *mode)
+{
+	if (unlikely(dx_marked(fd)) && mode[0] != 'r' && dx_fd_attribute(fd))
+		return dx_attribute_stream(fd);
+	return REAL(fdopen)(fd, mode);
 }
 
 EXPORT FILE *freopen(const char *path, const char *mode, FILE *stream)

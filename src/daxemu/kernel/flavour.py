@@ -1,0 +1,42 @@
+"""Kernel versions: what differs between them, each difference by a name."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from daxemu.errors import UsageError
+
+__all__ = ["DEFAULT_FLAVOUR", "FLAVOURS", "Flavour", "find_flavour"]
+
+
+class Flavour(NamedTuple):
+    """One kernel version's quirks.
+
+    ``match_by_type``: soft-reserved memory and CXL memory go to kmem by themselves, and to
+    device_dax only by ``new_id``. ``memmap_on_memory``: devices have that attribute.
+    ``mapping_ignores_misaligned``: a misaligned range written to ``mapping`` is accepted and
+    dropped; otherwise it is ENXIO.
+    """
+
+    name: str
+    match_by_type: bool
+    memmap_on_memory: bool
+    mapping_ignores_misaligned: bool
+
+
+FLAVOURS = {
+    flavour.name: flavour
+    for flavour in (
+        Flavour("6.1", match_by_type=False, memmap_on_memory=False, mapping_ignores_misaligned=False),
+        Flavour("6.12", match_by_type=True, memmap_on_memory=True, mapping_ignores_misaligned=True),
+    )
+}
+DEFAULT_FLAVOUR = FLAVOURS["6.12"]
+
+
+def find_flavour(name: str) -> Flavour:
+    """Return a flavour by the kernel's version. Raises UsageError naming those there are."""
+    try:
+        return FLAVOURS[name]
+    except KeyError:
+        raise UsageError(f"unknown kernel {name!r}; there are: {', '.join(FLAVOURS)}") from None

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/* Writing an attribute: one write is one request to the engine, which answers as the kernel's store would. */
+#include "preload.h"
+
+#include <string.h>
+
+#include "real.h"
+
+static FILE *own_stdout; /* while descriptor 1 is an attribute */
+
+/* The attribute's path in the session; its file may have been replaced since. */
+static int attribute_path(int fd, char path[PATH_MAX])
+{
+	static const char replaced[] = " (deleted)";
+	int n = dx_fd_path(fd, path);
+	const char *outer;
+
+	if (n < 0)
+		return n;
+	if (n > (int)sizeof(replaced) && strcmp(path + n - strlen(replaced), replaced) == 0)
+		path[n - strlen(replaced)] = 0;
+	outer = dx_outer(path);
+	if (!outer || strncmp(outer, "/sys/", 5))
+		return -ENOENT;
+	memmove(path, outer, strlen(outer) + 1);
+	return 0;
+}
+
+bool dx_fd_attribute(int fd)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	return (dx_marked(fd) & MARK_TREE) && attribute_path(fd, path) == 0 && REAL(fstat)(fd, &st) == 0 &&
+	       S_ISREG(st.st_mode);
+}
+
+ssize_t dx_store(int fd, const struct iovec *parts, int count)
+{
+	char data[DX_STORE_MOST], path[PATH_MAX];
+	size_t n = 0;
+	int sock, status = attribute_path(fd, path);
+
+	if (status < 0)
+		return status;
+	if ((REAL(fcntl)(fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
+		return -EBADF;
+	for (int i = 0; i < count && n < sizeof(data); i++) {
+		size_t room = sizeof(data) - n, length = parts[i].iov_len < room ? parts[i].iov_len : room;
+
+		memcpy(data + n, parts[i].iov_base, length);
+		n += length;
+	}
+	if (n == 0)
+		return 0;
+	sock = dx_connect();
+	if (sock < 0)
+		return sock == -ENXIO ? -ENODEV : sock;
+	status = dx_request_store(sock, path + 1, data, n);
+	close(sock);
+	return status < 0 ? status : (ssize_t)n;
+}
+
+static ssize_t cookie_write(void *cookie, const char *from, size_t n)
+{
+	struct iovec part = { (void *)from, n };
+	long result = dx_store((int)(intptr_t)cookie, &part, 1);
+
+	return result < 0 ? (errno = -result, 0) : result;
+}
+
+static int cookie_close(void *cookie)
+{
+	return close((int)(intptr_t)cookie);
+}
+
+/* The C library's own streams write behind our back; these do not. Buffered, so that one flush is one write. */
+static FILE *stream(int fd, bool closes)
+{
+	cookie_io_functions_t calls = { .write = cookie_write, .close = closes ? cookie_close : NULL };
+	FILE *file = fopencookie((void *)(intptr_t)fd, "w", calls);
+
+	if (file)
+		setvbuf(file, NULL, _IOFBF, DX_STORE_MOST);
+	return file;
+}
+
+FILE *dx_attribute_stream(int fd)
+{
+	return stream(fd, true);
+}
+
+void dx_follow_stdout(void)
+{
+	static FILE *c_stdout;
+
+	if (!dx_owns_memory() || dx_fd_attribute(STDOUT_FILENO) == (own_stdout != NULL))
+		return;
+	if (own_stdout) {
+		fflush(own_stdout);
+		fclose(own_stdout);
+		own_stdout = NULL;
+		stdout = c_stdout;
+		return;
+	}
+	own_stdout = stream(STDOUT_FILENO, false);
+	if (own_stdout) {
+		c_stdout = stdout;
+		stdout = own_stdout;
+	}
+}

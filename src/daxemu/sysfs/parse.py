@@ -1,0 +1,75 @@
+"""How the kernel reads what is written to an attribute."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+from daxemu.errors import KernelError
+
+__all__ = ["device_name", "parse_bool", "parse_int", "parse_range", "parse_unsigned", "same_text"]
+
+_NUMBER = re.compile(r"(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))\n?")
+_HEX = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)\n?")
+_DEVICE_NAME = re.compile(r"dax(0|[1-9][0-9]*)\.(0|-?[1-9][0-9]*)\n?")
+
+
+def _invalid(text: str, what: str) -> KernelError:
+    return KernelError(errno.EINVAL, f"{text!r} is not {what}")
+
+
+def _in_range(value: int, text: str, low: int, high: int) -> int:
+    if not low <= value <= high:
+        raise KernelError(errno.ERANGE, f"{text!r} is out of range")
+    return value
+
+
+def parse_unsigned(text: str) -> int:
+    """Read 64 bits as kstrtoull does: decimal, 0x hex, leading-0 octal, an optional plus, one newline.
+
+    EINVAL: anything else. ERANGE: too large.
+    """
+    match = _NUMBER.fullmatch(text.removeprefix("+"))
+    if match is None:
+        raise _invalid(text, "a number")
+    value = int(match[1], 16) if match[1] else int(match[2], 8) if match[2] else int(match[3])
+    return _in_range(value, text, 0, (1 << 64) - 1)
+
+
+def parse_int(text: str) -> int:
+    """Read 32 bits with a sign, as kstrtoint does. Errors as for ``parse_unsigned``."""
+    negative = text.startswith("-")
+    value = parse_unsigned(text[1:] if negative and text[1:2] != "+" else text)
+    return _in_range(-value if negative else value, text, -(1 << 31), (1 << 31) - 1)
+
+
+def parse_bool(text: str) -> bool:
+    """Read yes or no by the first letters, as kstrtobool does. EINVAL: anything else."""
+    first, second = text[:1].lower(), text[:2].lower()
+    if first in ("y", "t", "1") or second == "on":
+        return True
+    if first in ("n", "f", "0") or second == "of":
+        return False
+    raise _invalid(text, "a truth value")
+
+
+def parse_range(text: str) -> tuple[int, int]:
+    """Read ``start-end``, both hexadecimal, the end inclusive. EINVAL, ERANGE as for numbers."""
+    start, dash, end = text.partition("-")
+    sides = [_HEX.fullmatch(side.removeprefix("+")) for side in (start, end)]
+    if not dash or sides[0] is None or sides[1] is None or "\n" in start:
+        raise _invalid(text, "a range start-end")
+    low, high = (_in_range(int(side[1], 16), text, 0, (1 << 64) - 1) for side in sides if side)
+    return low, high
+
+
+def device_name(text: str) -> str:
+    """Return the name of a dax device as new_id takes it. EINVAL: not ``dax<number>.<number>``."""
+    if _DEVICE_NAME.fullmatch(text) is None:
+        raise _invalid(text, "a name dax<region>.<id>")
+    return same_text(text)
+
+
+def same_text(text: str) -> str:
+    """Drop the one newline that a name may end with (sysfs_streq)."""
+    return text.removesuffix("\n")
