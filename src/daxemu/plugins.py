@@ -33,6 +33,8 @@ def load_plugins() -> pluggy.PluginManager:
     try:
         manager.load_setuptools_entrypoints(hookspecs.PROJECT)
         manager.check_pending()
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise UsageError(f"a plugin could not be imported: {error!r}; mend or uninstall it") from error
     except pluggy.PluginValidationError as error:
         name = manager.get_name(error.plugin) or getattr(error.plugin, "__name__", None)  # it may be unregistered again
         raise UsageError(f"plugin {name}: {' '.join(str(error).split())}") from error

@@ -75,7 +75,7 @@ def test_a_read_only_file_maps_read_only(device):
                 mapping[0] = 1
 
 
-@pytest.mark.parametrize(("length", "offset"), [(4096, 0), ("2M", 4096), (0, 0), ("3M", 0)])
+@pytest.mark.parametrize(("length", "offset"), [(4096, 0), ("4M", 4096), (0, 0), ("3M", 0)])
 def test_a_mapping_that_breaks_the_alignment_is_einval(device, length, offset):
     with device.open() as file, pytest.raises(KernelError, match="alignment 2097152") as caught:
         file.mmap(length, offset=offset)

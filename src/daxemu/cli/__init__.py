@@ -47,5 +47,5 @@ def main() -> None:
     try:
         _daxemu(prog_name="daxemu")
     except DaxemuError as error:
-        print(f"daxemu: {error}", file=sys.stderr)
+        print(f"daxemu: {' '.join(str(error).splitlines())}", file=sys.stderr)
         sys.exit(2)

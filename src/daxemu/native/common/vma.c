@@ -64,6 +64,17 @@ static int check_type(int flags)
 	return type == MAP_SHARED || type == MAP_PRIVATE ? 0 : -EINVAL;
 }
 
+/*
+ * Where the kernel begins a mapping without a hint, modulo the alignment: at the offset, unless
+ * that leaves no whole block; then anywhere, and aligned is what its choice comes to in practice.
+ */
+static uint64_t congruence(uint64_t offset, uint64_t length, uint64_t align)
+{
+	uint64_t end = offset + length, first_block = (offset + align - 1) & ~(align - 1);
+
+	return end <= first_block || end - first_block < align ? 0 : offset & (align - 1);
+}
+
 long dx_map(void *hint, size_t length, int prot, int flags, int fd, off_t offset, bool alive, uint64_t align)
 {
 	bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
@@ -84,9 +95,12 @@ long dx_map(void *hint, size_t length, int prot, int flags, int fd, off_t offset
 		return -EINVAL;
 	status = dx_check_vma(alive, shared, at, at + rounded, hint || fixed ? align : PAGE);
 	if (!status && !hint && !fixed)
-		status = dx_check_vma(alive, shared, offset, offset + rounded, align);
+		status = dx_check_vma(alive, shared, congruence(offset, rounded, align),
+				      congruence(offset, rounded, align) + rounded, align);
 	if (status)
 		return status;
+	/* A fault finds the block that the address lies in, whatever the offset within it. */
+	offset &= ~(off_t)(align - 1);
 	if (!hint && !fixed) {
 		at = reserve(rounded, offset, align);
 		if (at < 0)

@@ -155,6 +155,13 @@ const char *dx_outer(const char *path);
 bool dx_hidden(const char *directory, const char *name);
 void dx_update_cwd(void);
 
+/* -- wrap_vma.c ------------------------------------------------------------------------------ */
+
+/* A device is mapped here from now on. */
+void dx_note_mapping(const void *at, size_t length);
+/* Would taking this range away split the mapping of a device off its alignment? */
+bool dx_would_split(const void *at, size_t length);
+
 /* -- nodes.c --------------------------------------------------------------------------------- */
 
 /* Which device number a file stands for, if it is a node's: placeholder, alias, or a real one made by mknod. */

@@ -22,14 +22,16 @@ static void find_real_functions(void)
 static const void *map_table(const char *directory)
 {
 	char path[PATH_MAX + 8];
-	void *table;
+	void *table = MAP_FAILED;
+	struct stat st;
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/table", directory);
 	fd = dx_real.open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return NULL;
-	table = dx_real.mmap(NULL, DX_TABLE_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+	if (dx_real.fstat(fd, &st) == 0 && st.st_size == DX_TABLE_SIZE)
+		table = dx_real.mmap(NULL, DX_TABLE_SIZE, PROT_READ, MAP_SHARED, fd, 0);
 	close(fd);
 	if (table == MAP_FAILED)
 		return NULL;

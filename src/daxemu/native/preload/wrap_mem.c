@@ -33,6 +33,7 @@ static long map_device(void *hint, size_t length, int prot, int flags, int fd, o
 	result = dx_map(hint, length, prot, flags, fd, offset, device->flags & DX_DEVICE_ALIVE, device->align);
 	if (result < 0)
 		return result;
+	dx_note_mapping((void *)result, length);
 	/* A revocation that looked before the mapping was there has missed it: look again, until nothing changed. */
 	for (alive = true;;) {
 		bool now = dx_table_device(dx_session.table, device->minor, device) &&
@@ -50,6 +51,8 @@ EXPORT void *mmap(void *hint, size_t length, int prot, int flags, int fd, off_t 
 	struct table_device device;
 	long result;
 
+	if (unlikely(flags & MAP_FIXED) && dx_would_split(hint, length))
+		return (void *)dx_edge(-EINVAL);
 	if (likely(!dx_marked(fd)) || (flags & MAP_ANONYMOUS) || !dx_fd_device(fd, &device))
 		return REAL(mmap)(hint, length, prot, flags, fd, offset);
 	result = map_device(hint, length, prot, flags, fd, offset, &device);

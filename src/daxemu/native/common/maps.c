@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* The kernel's own list of this process's mappings, read without allocation or lock. */
+#define _GNU_SOURCE
+#include "maps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+static const char *number(const char *at, int base, uint64_t *out)
+{
+	uint64_t value = 0;
+
+	for (;; at++) {
+		int digit = *at >= '0' && *at <= '9' ? *at - '0' : *at >= 'a' && *at <= 'f' ? *at - 'a' + 10 : 99;
+
+		if (digit >= base)
+			break;
+		value = value * base + digit;
+	}
+	*out = value;
+	return at;
+}
+
+/* One line of /proc/self/maps: "start-end perms offset major:minor inode path". */
+static void parse(const char *line, struct dx_vma *vma)
+{
+	uint64_t major, minor;
+	const char *at = number(line, 16, &vma->start);
+
+	at = number(at + 1, 16, &vma->end);
+	vma->prot = (at[1] == 'r' ? PROT_READ : 0) | (at[2] == 'w' ? PROT_WRITE : 0) | (at[3] == 'x' ? PROT_EXEC : 0);
+	vma->shared = at[4] == 's';
+	at = number(at + 6, 16, &vma->offset);
+	at = number(at + 1, 16, &major);
+	at = number(at + 1, 16, &minor);
+	number(at + 1, 10, &vma->ino);
+	vma->dev = makedev(major, minor);
+}
+
+/* Visit the whole lines in BUFFER; what is left of an unfinished one is moved to its begin. 0, or what VISIT returned. */
+static int visit_lines(char *buffer, size_t *held, dx_visit *visit, void *context)
+{
+	size_t begin = 0;
+	int status = 0;
+
+	for (size_t i = 0; i < *held && status == 0; i++) {
+		struct dx_vma vma;
+
+		if (buffer[i] != '\n')
+			continue;
+		parse(buffer + begin, &vma);
+		begin = i + 1;
+		status = visit(&vma, context);
+	}
+	*held -= begin;
+	for (size_t i = 0; i < *held; i++)
+		buffer[i] = buffer[begin + i];
+	return status;
+}
+
+int dx_each_vma(dx_visit *visit, void *context)
+{
+	char buffer[9216]; /* two of the longest lines */
+	size_t held = 0;
+	int status = 0;
+	long n, fd = syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	while (status == 0) {
+		n = syscall(SYS_read, fd, buffer + held, sizeof(buffer) - held);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		held += n;
+		status = visit_lines(buffer, &held, visit, context);
+		if (held == sizeof(buffer))
+			held = 0;
+	}
+	syscall(SYS_close, fd);
+	return status;
+}

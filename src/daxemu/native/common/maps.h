@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DX_MAPS_H
+#define DX_MAPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One line of /proc/self/maps. */
+struct dx_vma {
+	uint64_t start, end, offset, dev, ino;
+	bool shared;
+	int prot;
+};
+
+typedef int dx_visit(const struct dx_vma *vma, void *context);
+
+/*
+ * Call VISIT for every mapping of this process, by address, until it returns other than 0; that, or
+ * -errno. Safe in a signal handler and in a thread that the C library does not know.
+ */
+int dx_each_vma(dx_visit *visit, void *context);
+
+#endif
