@@ -5,16 +5,18 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from daxemu.device import DaxDevice
 from daxemu.errors import UsageError
-from daxemu.kernel.core import DaxCore
+from daxemu.kernel.core import DEVICE_DAX, DaxCore
 from daxemu.kernel.device import DevDax
+from daxemu.kernel.drivers import DRIVERS
 from daxemu.kernel.file import File, dax_open
+from daxemu.kernel.flavour import DEFAULT_FLAVOUR, find_flavour
 from daxemu.kernel.ids import MINORMASK
 from daxemu.kernel.providers import find_provider
 from daxemu.kernel.pseudofs import NodeInode
@@ -47,17 +49,28 @@ def _free_major() -> int:
 class Engine(Launcher):
     """One emulated machine. A context manager; ``close`` leaves nothing behind.
 
-    ``nr_dax`` is how many device numbers there are, at least 256.
+    ``kernel`` is the version whose behaviour it shows, ``drivers`` which dax drivers are loaded,
+    ``nr_dax`` how many device numbers there are, at least 256. UsageError: no such kernel or driver.
     """
 
-    def __init__(self, *, nr_dax: int = MINORMASK + 1) -> None:
+    def __init__(
+        self,
+        *,
+        kernel: str = DEFAULT_FLAVOUR.name,
+        drivers: Sequence[str] = tuple(DRIVERS),
+        nr_dax: int = MINORMASK + 1,
+    ) -> None:
+        flavour = find_flavour(kernel)
+        for driver in drivers:
+            if driver not in DRIVERS:
+                raise UsageError(f"unknown driver {driver!r}; there are: {', '.join(DRIVERS)}")
         self._lock = threading.RLock()
         self._closed = False
         self._pid = os.getpid()
         self._next_start = _PHYSICAL_BASE
         self._regions: dict[KernelRegion, DaxRegion] = {}
         self._wiring = Wiring()
-        self._core = DaxCore(self._wiring, major=_free_major(), nr_dax=nr_dax)
+        self._core = DaxCore(self._wiring, major=_free_major(), nr_dax=nr_dax, flavour=flavour, drivers=drivers)
         self._core.boot()
         atexit.register(self.close)
 
@@ -94,13 +107,19 @@ class Engine(Launcher):
         provider: str = "pmem",
         align: int | str = "2M",
         backend: str = "tmpfs",
+        start: int | str | None = None,
+        driver: str = DEVICE_DAX,
+        idle: bool | None = None,
     ) -> DaxRegion:
         """Add a region of ``size`` bytes that its devices have for themselves.
 
-        A ``pmem`` region is static: it comes with its one device. An ``hmem`` region starts empty:
-        ``create_device`` makes devices in it. UsageError: unknown provider or backend, a backend
-        that does not work here, an alignment other than 4K, 2M, 1G, a size that is not a multiple
-        of it. ENOMEM: no memory for it.
+        A ``pmem`` region is static: it comes with its one device. An ``hmem`` region starts empty,
+        ``create_device`` makes devices in it; with ``idle=False`` it starts with one device over all
+        of it, as at boot. ``start`` is the physical address to show, by default above all memory.
+        ``driver`` is what the first device is bound to: ``device_dax``, ``kmem``, ``none``, or
+        ``auto`` for what the kernel does by itself. UsageError: unknown provider, backend or driver,
+        a backend that does not work here, an alignment other than 4K, 2M, 1G, a size or start that
+        is not a multiple of it. ENOMEM: no memory for it.
         """
         found = find_provider(provider)
         store = find_backend(backend)()
@@ -110,11 +129,17 @@ class Engine(Launcher):
         if length == 0 or length % alignment:
             unit = format_size(alignment)
             raise UsageError(f"size {size!r} is not a multiple of the alignment {unit}; give a size such as {unit!r}")
+        if driver not in ("auto", "none", *self._core.driver_names):
+            raise UsageError(f"unknown driver {driver!r}; there are: {', '.join(self._core.driver_names)}, none, auto")
         with self._operation() as core:
-            start = self._next_start
-            self._wiring.stores[start] = store
-            region = core.add_region(found, start=start, size=length, align=alignment, idle=not found.static)
-            self._next_start = (start + length + _REGION_SPACING) // _REGION_SPACING * _REGION_SPACING
+            at = self._next_start if start is None else parse_size(start)
+            if at % alignment or at in self._wiring.stores:
+                raise UsageError(f"start {at:#x} is taken, or not a multiple of the alignment {format_size(alignment)}")
+            self._wiring.stores[at] = store
+            empty = not found.static if idle is None else idle
+            region = core.add_region(found, start=at, size=length, align=alignment, idle=empty, driver=driver)
+            if start is None:
+                self._next_start = (at + length + _REGION_SPACING) // _REGION_SPACING * _REGION_SPACING
             return self._facade(region)
 
     def environ(self) -> dict[str, str]:

@@ -20,6 +20,8 @@ class RegionSpec(NamedTuple):
     align: str = "2M"
     provider: str = "pmem"
     backend: str = "tmpfs"
+    start: str = ""
+    driver: str = "device_dax"
 
     @classmethod
     def parse(cls, text: str) -> RegionSpec:
@@ -35,5 +37,13 @@ class RegionSpec(NamedTuple):
         return cls(**values)
 
     def add_to(self, engine: Engine) -> DaxRegion:
-        """Make the region in an engine. A dynamic one is empty. Raises as ``Engine.add_region``."""
-        return engine.add_region(self.size, align=self.align, provider=self.provider, backend=self.backend)
+        """Make the region in an engine, with its device. Raises as ``Engine.add_region``."""
+        return engine.add_region(
+            self.size,
+            align=self.align,
+            provider=self.provider,
+            backend=self.backend,
+            start=self.start or None,
+            driver=self.driver,
+            idle=False,
+        )

@@ -34,10 +34,16 @@ _SI_KERNEL = 0x80
     multiple=True,
     metavar="KEY=VALUE,…",
     help="A region with one device over all of it. Keys: size (64M), align (2M; 4K, 1G), provider (pmem; hmem), "
-    "backend (tmpfs). May be given several times.",
+    "backend (tmpfs), start (physical address), driver (device_dax; kmem, none, auto). May be given several times.",
+)
+@click.option(
+    "--kernel", default="6.12", show_default=True, metavar="VERSION", help="Kernel to behave as: 6.1 or 6.12."
+)
+@click.option(
+    "--drivers", default="device_dax,kmem", show_default=True, metavar="NAMES", help="dax drivers that are loaded."
 )
 @click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED)
-def command(regions: tuple[str, ...], cmd: tuple[str, ...]) -> None:
+def command(regions: tuple[str, ...], kernel: str, drivers: str, cmd: tuple[str, ...]) -> None:
     """Run CMD with emulated devices: /dev/dax0.0, or what --region asks for.
 
     Exit status, signals, terminal and files are CMD's own. 127: there is no CMD. 126: it cannot be
@@ -45,11 +51,9 @@ def command(regions: tuple[str, ...], cmd: tuple[str, ...]) -> None:
     """
     forwarded = set(signal.valid_signals()) - _NOT_FORWARDED
     original = signal.pthread_sigmask(signal.SIG_BLOCK, forwarded | {signal.SIGCHLD})
-    with Engine() as engine:
+    with Engine(kernel=kernel, drivers=drivers.split(",")) as engine:
         for spec in [RegionSpec.parse(text) for text in regions or ("",)]:
-            region = spec.add_to(engine)
-            if not region.devices:
-                region.create_device()
+            spec.add_to(engine)
         try:
             pid = _start(engine, cmd, original)
         except (ProgramNotFoundError, ProgramRefusedError) as error:

@@ -87,10 +87,11 @@ class DaxBus:
             undo.callback(setattr, device, "driver", None)
             if driver.maps:
                 device.run()
+            if device.region.seed is device:
+                device.region.seed = None
+                undo.callback(setattr, device.region, "seed", device)
             device.core.publish(Event("bind", device))
             undo.pop_all()
-        if device.region.seed is device:
-            device.region.seed = None
 
     def unbind(self, device: DevDax) -> None:
         """Take a device from its driver; every mapping of it is revoked. ENODEV if it has none."""

@@ -17,7 +17,7 @@ from daxemu.kernel.providers import Provider
 from daxemu.kernel.pseudofs import DaxSuperBlock
 from daxemu.kernel.region import SUBSECTION_SIZE, DaxRegion
 
-__all__ = ["DaxCore"]
+__all__ = ["DEVICE_DAX", "DaxCore"]
 
 DEVICE_DAX = "device_dax"
 

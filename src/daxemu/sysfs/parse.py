@@ -9,9 +9,9 @@ from daxemu.errors import KernelError
 
 __all__ = ["device_name", "parse_bool", "parse_int", "parse_range", "parse_unsigned", "same_text"]
 
-_NUMBER = re.compile(r"(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))\n?")
-_HEX = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)\n?")
-_DEVICE_NAME = re.compile(r"dax(0|[1-9][0-9]*)\.(0|-?[1-9][0-9]*)\n?")
+_NUMBER = re.compile(r"\+?(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))")
+_HEX = re.compile(r"\+?(?:0[xX](?=[0-9a-fA-F]))?([0-9a-fA-F]+)")
+_DEVICE_NAME = re.compile(r"dax(0|-?[1-9][0-9]*)\.(0|-?[1-9][0-9]*)\n?")
 
 
 def _invalid(text: str, what: str) -> KernelError:
@@ -24,16 +24,31 @@ def _in_range(value: int, text: str, low: int, high: int) -> int:
     return value
 
 
+def _checked(text: str, end: int, value: int) -> int:
+    """64 bits that end there. Too large comes before what follows the digits."""
+    _in_range(value, text, 0, (1 << 64) - 1)
+    if text[end:] not in ("", "\n"):
+        raise _invalid(text, "a number")
+    return value
+
+
 def parse_unsigned(text: str) -> int:
     """Read 64 bits as kstrtoull does: decimal, 0x hex, leading-0 octal, an optional plus, one newline.
 
-    EINVAL: anything else. ERANGE: too large.
+    ERANGE: too large, whatever follows. EINVAL: anything else.
     """
-    match = _NUMBER.fullmatch(text.removeprefix("+"))
+    match = _NUMBER.match(text)
     if match is None:
         raise _invalid(text, "a number")
     value = int(match[1], 16) if match[1] else int(match[2], 8) if match[2] else int(match[3])
-    return _in_range(value, text, 0, (1 << 64) - 1)
+    return _checked(text, match.end(), value)
+
+
+def _parse_hex(text: str) -> int:
+    match = _HEX.match(text)
+    if match is None:
+        raise _invalid(text, "a hexadecimal number")
+    return _checked(text, match.end(), int(match[1], 16))
 
 
 def parse_int(text: str) -> int:
@@ -56,16 +71,15 @@ def parse_bool(text: str) -> bool:
 def parse_range(text: str) -> tuple[int, int]:
     """Read ``start-end``, both hexadecimal, the end inclusive. EINVAL, ERANGE as for numbers."""
     start, dash, end = text.partition("-")
-    sides = [_HEX.fullmatch(side.removeprefix("+")) for side in (start, end)]
-    if not dash or sides[0] is None or sides[1] is None or "\n" in start:
+    if not dash:
         raise _invalid(text, "a range start-end")
-    low, high = (_in_range(int(side[1], 16), text, 0, (1 << 64) - 1) for side in sides if side)
-    return low, high
+    return _parse_hex(start), _parse_hex(end)
 
 
 def device_name(text: str) -> str:
     """Return the name of a dax device as new_id takes it. EINVAL: not ``dax<number>.<number>``."""
-    if _DEVICE_NAME.fullmatch(text) is None:
+    match = _DEVICE_NAME.fullmatch(text)
+    if match is None or not all(-(1 << 31) <= int(number) < 1 << 31 for number in match.groups()):
         raise _invalid(text, "a name dax<region>.<id>")
     return same_text(text)
 

@@ -120,7 +120,8 @@ def device_tree(device: DevDax) -> Tree:
 
 def _store_in(attributes: Iterable[Attribute[Subject]], name: str, subject: Subject, region: DaxRegion | None) -> Store:
     for attribute in attributes:
-        if attribute.name == name and attribute.store and (region is None or attribute.mode_on(region) is not None):
+        mode = attribute.mode_on(region) if region else attribute.mode
+        if attribute.name == name and attribute.store and mode is not None and mode & 0o222:
             return partial(attribute.store, subject)
     raise KernelError(errno.EACCES, f"{name} cannot be written")
 
