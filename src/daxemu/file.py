@@ -32,7 +32,11 @@ class DaxFile:
         self._device = device
         self._description = engine._open(device)
         assert isinstance(device.backing, BackingFile)
-        self._fd = os.open(f"/proc/self/fd/{device.backing.fd}", _FLAGS[mode] | os.O_CLOEXEC)
+        try:
+            self._fd = os.open(f"/proc/self/fd/{device.backing.fd}", _FLAGS[mode] | os.O_CLOEXEC)
+        except BaseException:
+            self._description.release()
+            raise
         self.writable = mode == "r+"
         self._mapped = False
         engine._wiring.files.add(self)

@@ -80,7 +80,8 @@ def test_gc_leaves_a_session_that_is_being_made_alone(daxemu, monkeypatch):
 
 def test_gc_removes_what_was_left_by_a_daxemu_that_was_killed_at_its_start(daxemu, runtime_dir):
     half_made = runtime_dir / f"daxemu-{os.getuid()}" / "half-made"
-    half_made.mkdir(parents=True, mode=0o700)
+    half_made.parent.mkdir(mode=0o700)
+    half_made.mkdir(mode=0o700)
     assert daxemu("gc").stdout == "nothing to remove\n"
 
     os.utime(half_made, (0, 0))

@@ -55,6 +55,10 @@ def command(regions: tuple[str, ...], kernel: str, drivers: str, cmd: tuple[str,
         for spec in [RegionSpec.parse(text) for text in regions or ("",)]:
             spec.add_to(engine)
         try:
+            engine.environ()
+        except OSError as error:
+            raise DaxemuError(f"no session can be made: {error}") from error
+        try:
             pid = _start(engine, cmd, original)
         except (ProgramNotFoundError, ProgramRefusedError) as error:
             print(f"daxemu: {error}", file=sys.stderr)

@@ -7,30 +7,48 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
 from daxemu.errors import UsageError
 
-__all__ = ["SessionDirectory", "sessions_root", "sweep"]
+__all__ = ["SessionDirectory", "session_directories", "sessions_root", "sweep"]
 
 # A unix socket's path has 108 bytes; "/sock" and the session's own name must fit behind the root.
 _LONGEST_ROOT = 80
 
 
+def _candidates() -> list[Path]:
+    """Where sessions may be, best first; the same whatever state these directories are in."""
+    found = [Path("/dev/shm"), Path(tempfile.gettempdir()), Path("/tmp")]
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "."))
+    if runtime.is_absolute() and runtime.is_dir() and runtime.stat().st_uid in (0, os.getuid()):
+        found.insert(0, runtime)
+    return [path / f"daxemu-{os.getuid()}" for path in dict.fromkeys(found)]
+
+
 def sessions_root() -> Path:
-    """Return the directory of this user's sessions: in $XDG_RUNTIME_DIR, /dev/shm or the temporary directory."""
-    candidates = [os.environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm", tempfile.gettempdir(), "/tmp"]
-    for candidate in candidates:
-        path = Path(candidate) / f"daxemu-{os.getuid()}"
-        if candidate and len(str(path)) <= _LONGEST_ROOT and _has_room(candidate):
+    """Return the directory of this user's new sessions: in $XDG_RUNTIME_DIR, /dev/shm or the temporary directory."""
+    candidates = _candidates()
+    for path in candidates:
+        # The loader separates names in LD_PRELOAD by blanks and colons.
+        if len(str(path)) <= _LONGEST_ROOT and not set(" :\t\n") & set(str(path)) and _has_room(path.parent):
             return path
-    raise UsageError(f"no writable directory for sessions among {', '.join(filter(None, candidates))}; set TMPDIR")
+    places = ", ".join(str(path.parent) for path in candidates)
+    raise UsageError(f"no writable directory with room for sessions among {places}; set XDG_RUNTIME_DIR")
 
 
-def _has_room(directory: str) -> bool:
+def session_directories() -> list[Path]:
+    """Return the directories of all sessions of this user, wherever they were made, also half-made ones."""
+    found: list[Path] = []
+    for root in _candidates():
+        if _is_private(root):
+            found += sorted(path for path in root.iterdir() if _is_private(path))
+    return found
+
+
+def _has_room(directory: Path) -> bool:
     """May files be made there, and is there room for some thousands? /dev/shm is small in a container."""
     if not os.access(directory, os.W_OK | os.X_OK):
         return False
@@ -38,12 +56,21 @@ def _has_room(directory: str) -> bool:
     return space.f_bavail * space.f_frsize >= 32 << 20
 
 
+def _is_private(path: Path) -> bool:
+    """Is it a directory, itself and not by a link, that is this user's alone? Nothing else is looked into."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+
+
 def _make_root(root: Path) -> None:
     with suppress(FileExistsError):
         root.mkdir(mode=0o700)
-    status = root.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise UsageError(f"{root} is not a private directory of this user; remove it or set TMPDIR")
+        root.chmod(0o700)  # whatever the umask
+    if root.exists() and not _is_private(root):
+        raise UsageError(f"{root} is not a private directory of this user; remove it or set XDG_RUNTIME_DIR")
 
 
 class SessionDirectory:
@@ -107,25 +134,15 @@ def _remove_if_empty(path: Path) -> None:
         return
 
 
-def _orphans(root: Path) -> Iterator[Path]:
-    try:
-        entries = list(root.iterdir())
-    except FileNotFoundError:
-        return
-    for path in entries:
-        try:
-            if path.is_dir() and SessionDirectory.is_orphan(path):
-                yield path
-        except OSError:  # its owner is just removing it
-            continue
-
-
 def sweep() -> list[Path]:
     """Remove the sessions whose owners are gone; return their directories."""
-    root = sessions_root()
     swept = []
-    for path in _orphans(root):
-        shutil.rmtree(path, ignore_errors=True)
-        swept.append(path)
-    _remove_if_empty(root)
+    for path in session_directories():
+        with suppress(OSError):  # its owner is just removing it
+            if SessionDirectory.is_orphan(path):
+                shutil.rmtree(path, ignore_errors=True)
+                swept.append(path)
+    for root in _candidates():
+        if _is_private(root):
+            _remove_if_empty(root)
     return swept

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from daxemu.errors import UsageError
 from daxemu.session import layout
-from daxemu.session.directory import SessionDirectory, sessions_root
+from daxemu.session.directory import SessionDirectory, session_directories
 
 __all__ = ["ListedDevice", "list_devices"]
 
@@ -59,10 +59,8 @@ def list_devices() -> list[ListedDevice]:
             return _devices(Path(own))
         except OSError as error:
             raise UsageError(f"DAXEMU_SESSION={own}: {error.strerror}; unset it, that session has ended") from error
-    root = sessions_root()
-    sessions = sorted(root.iterdir()) if root.exists() else []
     found = []
-    for session in sessions:
+    for session in session_directories():
         try:
             if not SessionDirectory.is_orphan(session):
                 found += _devices(session)

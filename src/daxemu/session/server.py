@@ -61,6 +61,7 @@ class Server:
         self._agents: dict[socket.socket, Agent] = {}
         self._changed = threading.Condition()  # guards the agents and their answers
         self._serial = 0
+        self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._selector = selectors.DefaultSelector()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(str(path))
@@ -81,12 +82,24 @@ class Server:
     def _accept(self, listener: socket.socket) -> None:
         try:
             connection, _ = listener.accept()
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._refuse_one(listener)
             return
         connection.settimeout(5)
         self._selector.register(connection, selectors.EVENT_READ, self._receive)
 
+    def _refuse_one(self, listener: socket.socket) -> None:
+        """No descriptor is left: give up the spare one to turn a client away, who else would wait."""
+        os.close(self._spare)
+        with suppress(OSError):
+            listener.accept()[0].close()
+        self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+
     def _drop(self, connection: socket.socket) -> None:
+        with self._changed:
+            self._agents.pop(connection, None)
+            self._changed.notify_all()
         with suppress(KeyError):
             self._selector.unregister(connection)
         connection.close()
@@ -94,7 +107,7 @@ class Server:
     def _receive(self, connection: socket.socket) -> None:
         fds: list[int] = []
         try:
-            data, fds, _, _ = socket.recv_fds(connection, _LONGEST, 4)
+            data, fds, _, _ = socket.recv_fds(connection, _LONGEST, 4, socket.MSG_CMSG_CLOEXEC)
             request = self._parse(data)
             if request is None:
                 self._drop(connection)
@@ -170,11 +183,11 @@ class Server:
             answer = self._parse(agent.connection.recv(layout.MESSAGE.size + 1))
         except OSError:
             answer = None
+        if answer is None:
+            self._drop(agent.connection)
+            return
         with self._changed:
-            if answer is None:
-                del self._agents[agent.connection]
-                self._drop(agent.connection)
-            else:
+            if answer["serial"] == self._serial:  # others come from processes that were not waited for
                 agent.answers[answer["serial"]] = answer["status"]
             self._changed.notify_all()
 
@@ -233,4 +246,5 @@ class Server:
             assert isinstance(key.fileobj, socket.socket)
             key.fileobj.close()
         self._selector.close()
+        os.close(self._spare)
         self._wake.close()

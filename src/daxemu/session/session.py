@@ -45,13 +45,22 @@ class Session:
         self._projecting = True
         self._table = Table(self.path / "table", major=major)
         self._devices: dict[int, DevDax] = {}
-        self._aliases: list[int] = []
+        self._aliases: dict[int, int] = {}  # descriptors by slot of the table
         self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, store)
 
     def environ(self) -> dict[str, str]:
         """The two variables by which a program finds the devices; an LD_PRELOAD that is set stays behind ours."""
-        preload = [str(PRELOAD_LIBRARY), *os.environ.get("LD_PRELOAD", "").split()]
+        preload = [str(self._preload_library()), *os.environ.get("LD_PRELOAD", "").split()]
         return {"DAXEMU_SESSION": str(self.path), "LD_PRELOAD": " ".join(dict.fromkeys(preload))}
+
+    def _preload_library(self) -> Path:
+        """The library by a path that the loader can read: it splits LD_PRELOAD at blanks and colons."""
+        if not set(" :\t\n") & set(str(PRELOAD_LIBRARY)):
+            return PRELOAD_LIBRARY
+        link = self.path / PRELOAD_LIBRARY.name
+        if not link.is_symlink():
+            link.symlink_to(PRELOAD_LIBRARY)
+        return link
 
     # -- requests; in the server's thread -------------------------------------------------------
 
@@ -63,9 +72,13 @@ class Session:
         return device.backing.fd
 
     def _register_alias(self, minor: int, fd: int) -> None:
+        for slot, held in list(self._aliases.items()):
+            if os.fstat(held).st_nlink == 0:
+                self._table.clear_alias(slot)
+                os.close(self._aliases.pop(slot))
         status = os.fstat(fd)
-        self._table.add_alias(minor, (status.st_dev, status.st_ino))
-        self._aliases.append(os.dup(fd))  # while it is held, no other file gets the same inode number
+        slot = self._table.add_alias(minor, (status.st_dev, status.st_ino))
+        self._aliases[slot] = os.dup(fd)  # while it is held, no other file gets the same inode number
 
     # -- what the engine tells ----------------------------------------------------------------
 
@@ -142,6 +155,6 @@ class Session:
         """End in order: programs that still run see their devices gone, nothing stays behind."""
         self._table.close()
         self._server.close()
-        for fd in self._aliases:
+        for fd in self._aliases.values():
             os.close(fd)
         self._directory.remove()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import threading
 from pathlib import Path
 
 from daxemu._core import table_write
 from daxemu.errors import KernelError
+from daxemu.kernel.ids import Ida
 from daxemu.session import layout
 
 __all__ = ["Table"]
@@ -31,7 +33,8 @@ class Table:
             "major": major,
         }
         self._room = layout.NR_DEVICES
-        self._aliases = 0
+        self._alias_slots = Ida(layout.NR_NODES - layout.NR_DEVICES, "aliases of device nodes")
+        self._lock = threading.Lock()  # the header has two writers: operations, and new aliases
         self._buried = 0
         self._write_header()
 
@@ -43,9 +46,10 @@ class Table:
         table_write(self._memory, at + 4, data[at + 4 :])
 
     def _raise_to(self, name: str, value: int) -> None:
-        if self._header.get(name, 0) < value:
-            self._header[name] = value
-            self._write_header()
+        with self._lock:
+            if self._header.get(name, 0) < value:
+                self._header[name] = value
+                self._write_header()
 
     def check_room(self, minor: int) -> None:
         """Raise ENOSPC for a minor that the table has no room for."""
@@ -84,15 +88,19 @@ class Table:
         dev, ino = identity
         self._set_node(minor, layout.NODE.pack(dev=dev, ino=ino, minor=minor, flags=layout.NODE_PRESENT))
 
-    def add_alias(self, minor: int, identity: tuple[int, int]) -> None:
-        """Show one more file that stands for a device number. ENOSPC when there is no room."""
-        if layout.NR_DEVICES + self._aliases >= layout.NR_NODES:
-            raise KernelError(errno.ENOSPC, f"a session keeps at most {layout.NR_NODES - layout.NR_DEVICES} aliases")
+    def add_alias(self, minor: int, identity: tuple[int, int]) -> int:
+        """Show one more file that stands for a device number; return its slot. ENOSPC when there is no room."""
+        slot = self._alias_slots.alloc()
         dev, ino = identity
         flags = layout.NODE_PRESENT | layout.NODE_ALIAS
-        self._set_node(layout.NR_DEVICES + self._aliases, layout.NODE.pack(dev=dev, ino=ino, minor=minor, flags=flags))
-        self._aliases += 1
-        self._raise_to("nr_aliases", self._aliases)
+        self._set_node(layout.NR_DEVICES + slot, layout.NODE.pack(dev=dev, ino=ino, minor=minor, flags=flags))
+        self._raise_to("nr_aliases", slot + 1)
+        return slot
+
+    def clear_alias(self, slot: int) -> None:
+        """An alias is gone."""
+        self._set_node(layout.NR_DEVICES + slot, bytes(layout.NODE.size))
+        self._alias_slots.free(slot)
 
     def close(self) -> None:
         """Tell programs that outlive the session that it ended in order."""

@@ -63,6 +63,7 @@ struct wish {
 	uint64_t dev, ino;
 	bool alive;
 	int file, changed, error;
+	dx_ours *ours;
 };
 
 static int sync_vma(const struct dx_vma *vma, void *context)
@@ -81,10 +82,27 @@ static int sync_vma(const struct dx_vma *vma, void *context)
 	return 0;
 }
 
-int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int file)
+/* Nobody but us maps a file so far up: this one has been moved by mistake. */
+static int repair_vma(const struct dx_vma *vma, void *context)
 {
-	struct wish wish = { .dev = dev, .ino = ino, .alive = alive, .file = file };
+	struct wish *wish = context;
+
+	if (vma->shared && vma->offset >= DX_REVOKED_OFFSET && !wish->ours(vma->dev, vma->ino))
+		move(vma, vma->offset - DX_REVOKED_OFFSET, -1);
+	return 0;
+}
+
+int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int file, dx_ours *ours)
+{
+	struct wish wish = { .dev = dev, .ino = ino, .alive = alive, .file = file, .ours = ours };
 	int status = dx_each_vma(sync_vma, &wish);
 
+	if (status == 0 && ours && wish.changed && !alive)
+		dx_each_vma(repair_vma, &wish);
+	if (status == 0 && wish.error == -EINVAL) {
+		/* A mapping that went away under our eyes? Then there is nothing left to do. */
+		wish.error = 0;
+		status = dx_each_vma(sync_vma, &wish);
+	}
 	return status < 0 ? status : wish.error ? wish.error : wish.changed;
 }

@@ -22,8 +22,11 @@ long dx_map(void *hint, size_t length, int prot, int flags, int fd, off_t offset
  * A revoked mapping stays where it is, and raises SIGBUS. Returns how many were changed, or
  * -errno. No memory is allocated, no lock taken; safe in a signal handler and in a thread that the
  * C library does not know. FD is the file, for where a mapping cannot be moved but must be made
- * again (valgrind, strict seccomp filters); -1 where there is none.
+ * again (valgrind, strict seccomp filters); -1 where there is none. OURS tells whether a file is
+ * some device's: a mapping of another one that has just taken the place of ours, between the look
+ * and the move, is moved back. NULL: there is nobody who could do that.
  */
-int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int fd);
+typedef bool dx_ours(uint64_t dev, uint64_t ino);
+int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int fd, dx_ours *ours);
 
 #endif

@@ -63,7 +63,7 @@ static void serve(const struct message *request, int fd)
 
 	answer.status = 0;
 	if (dx_table_device(dx_session.table, request->minor, &device))
-		answer.status = dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, fd);
+		answer.status = dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, fd, dx_is_device);
 	syscall(SYS_sendto, agent.sock, &answer, sizeof(answer), MSG_NOSIGNAL, NULL, 0);
 }
 
@@ -190,22 +190,27 @@ static void (*forked)(void);
 static void after_fork_in_child(void)
 {
 	pid_t parent = agent.pid;
-	int saved = errno;
+	int saved = errno, status;
 
 	if (forked)
 		forked();
 	pthread_mutex_init(&agent.lock, NULL);
+	dx_reset_directories();
 	if (!parent)
 		return;
 	agent.pid = 0;
 	munmap(agent.area, STACK + TLS);
-	if (dx_agent_ensure() < 0)
+	do
+		status = dx_agent_ensure();
+	while (status == -EMFILE && dx_give_up_kept());
+	if (status == -ENXIO)
 		engine_gone();
 	for (uint32_t i = 0; i < dx_table_header(dx_session.table)->nr_devices; i++) {
 		struct table_device device;
 
 		if (dx_table_device(dx_session.table, i, &device))
-			dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, dx_kept(&device));
+			dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, dx_kept(&device),
+					 dx_is_device);
 	}
 	errno = saved;
 }
@@ -213,11 +218,23 @@ static void after_fork_in_child(void)
 static void lock_before_fork(void)
 {
 	pthread_mutex_lock(&agent.lock);
+	dx_lock_directories();
 }
 
 static void unlock_after_fork(void)
 {
+	dx_unlock_directories();
 	pthread_mutex_unlock(&agent.lock);
+}
+
+/* A fork that calls no handlers; but the child is to be revoked like any other. */
+EXPORT pid_t _Fork(void)
+{
+	pid_t pid = REAL(_Fork)();
+
+	if (pid == 0 && dx_active())
+		after_fork_in_child();
+	return pid;
 }
 
 /* glibc has pthread_atfork only as a piece to link in; musl, for whose programs this library serves too, as a function. */

@@ -17,6 +17,13 @@ void dx_change_mark(int fd, int mark)
 		dx_marks[fd] |= mark;
 }
 
+bool dx_is_device(uint64_t dev, uint64_t ino)
+{
+	struct table_device device;
+
+	return dx_table_device_by_file(dx_session.table, dev, ino, &device);
+}
+
 bool dx_fd_device(int fd, struct table_device *device)
 {
 	struct stat st;

@@ -7,7 +7,7 @@
 
 #include "real.h"
 
-bool dx_node_minor(const struct stat *st, uint32_t *minor)
+bool dx_node_minor(const struct stat *st, bool in_dev, uint32_t *minor)
 {
 	struct table_node node;
 
@@ -16,7 +16,8 @@ bool dx_node_minor(const struct stat *st, uint32_t *minor)
 		return major(st->st_rdev) == dx_table_header(dx_session.table)->major;
 	}
 	if (!S_ISREG(st->st_mode) || st->st_size ||
-	    !dx_table_node_by_file(dx_session.table, st->st_dev, st->st_ino, &node))
+	    !dx_table_node_by_file(dx_session.table, st->st_dev, st->st_ino, &node) ||
+	    (!in_dev && !(node.flags & DX_NODE_ALIAS)))
 		return false;
 	*minor = node.minor;
 	return true;
@@ -41,7 +42,7 @@ void dx_patch_stat(enum dx_where where, struct stat *st)
 			st->st_size = 4096;
 			st->st_blocks = 0;
 		}
-	} else if (S_ISREG(st->st_mode) && dx_node_minor(st, &minor)) {
+	} else if (S_ISREG(st->st_mode) && dx_node_minor(st, where == DX_NODE, &minor)) {
 		show_as_node(st, minor);
 		if (where == DX_NODE)
 			st->st_dev = dx_session.dev_of_dev;
@@ -65,16 +66,23 @@ static void show_device(struct stat *st, const struct table_device *device)
 	show_as_node(st, device->minor);
 }
 
-bool dx_patch_fstat(int fd, struct stat *st)
+bool dx_patch_device(struct stat *st)
 {
 	struct table_device device;
+
+	if (!S_ISREG(st->st_mode) || !dx_table_device_by_file(dx_session.table, st->st_dev, st->st_ino, &device))
+		return false;
+	show_device(st, &device);
+	return true;
+}
+
+bool dx_patch_fstat(int fd, struct stat *st)
+{
 	char path[PATH_MAX];
 	const char *outer;
 
-	if (S_ISREG(st->st_mode) && dx_table_device_by_file(dx_session.table, st->st_dev, st->st_ino, &device)) {
-		show_device(st, &device);
+	if (dx_patch_device(st))
 		return true;
-	}
 	if (dx_fd_path(fd, path) < 0 || !(outer = dx_outer(path)))
 		outer = "";
 	dx_patch_stat(strncmp(outer, "/sys/", 5) == 0 ? DX_TREE : *outer ? DX_NODE : DX_REAL, st);
@@ -125,5 +133,5 @@ int dx_open_node(const char *path, int flags)
 	}
 	if (REAL(faccessat)(AT_FDCWD, path, rights[flags & O_ACCMODE], AT_EACCESS) < 0)
 		return -errno;
-	return dx_node_minor(&st, &minor) ? dx_open_device(minor, flags) : -ENXIO;
+	return dx_node_minor(&st, true, &minor) ? dx_open_device(minor, flags) : -ENXIO;
 }

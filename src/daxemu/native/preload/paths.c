@@ -163,15 +163,51 @@ enum dx_where dx_locate(int dirfd, const char *path, struct dx_place *place)
 	return place->where;
 }
 
+/* Is the directory of this path /dev by another name? Then the path becomes the name that all know. */
+static bool in_dev(int dirfd, char path[PATH_MAX], const char *slash)
+{
+	struct stat dev, st;
+	char name[64], directory[PATH_MAX];
+	size_t n = slash ? (size_t)(slash - path) : 0;
+
+	memcpy(directory, path, n);
+	directory[n] = 0;
+	if (REAL(stat)("/dev", &dev) < 0 || REAL(fstatat)(dirfd, n ? directory : slash ? "/" : ".", &st, 0) < 0 ||
+	    st.st_dev != dev.st_dev || st.st_ino != dev.st_ino)
+		return false;
+	snprintf(name, sizeof(name), "%s", slash ? slash + 1 : path);
+	snprintf(path, PATH_MAX, "/dev/%s", name);
+	return true;
+}
+
 enum dx_where dx_locate_target(int dirfd, const char *path, struct dx_place *place)
 {
-	char target[PATH_MAX];
-	ssize_t n = path ? REAL(readlinkat)(dirfd, path, target, sizeof(target) - 1) : -1;
+	char at[PATH_MAX], target[PATH_MAX];
+	enum dx_where where;
 
-	if (n <= 0 || target[0] != '/')
+	if (!path || strlen(path) >= sizeof(at))
 		return DX_REAL;
-	target[n] = 0;
-	return dx_locate(AT_FDCWD, target, place);
+	strcpy(at, path);
+	for (int links = 0; links < 8; links++) {
+		char *slash = strrchr(at, '/'), *name = slash ? slash + 1 : at;
+		ssize_t n;
+
+		if (is_node_name(name) && in_dev(dirfd, at, slash))
+			return dx_locate(AT_FDCWD, at, place);
+		n = REAL(readlinkat)(dirfd, at, target, sizeof(target) - 1);
+		if (n <= 0)
+			return DX_REAL;
+		target[n] = 0;
+		if (target[0] == '/')
+			name = at;
+		if ((size_t)(name - at) + n >= sizeof(at))
+			return DX_REAL;
+		memcpy(name, target, n + 1);
+		where = dx_locate(at[0] == '/' ? AT_FDCWD : dirfd, at, place);
+		if (where != DX_REAL)
+			return where;
+	}
+	return DX_REAL;
 }
 
 const char *dx_outer(const char *path)

@@ -67,6 +67,8 @@ int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd);
 int dx_backing(const struct table_device *device);
 /* The same if there is one already, else -1. */
 int dx_kept(const struct table_device *device);
+/* Close one of these, because a descriptor is needed; false if there is none. */
+bool dx_give_up_kept(void);
 
 /* The same for a write of an attribute. */
 int dx_request_store(int sock, const char *path, const void *data, size_t n);
@@ -99,6 +101,8 @@ static inline void dx_mark(int fd, int mark)
 /* Mark descriptors that this process was born with or received. */
 void dx_mark_inherited(void);
 void dx_mark_if_ours(int fd);
+/* Is it the file behind a device, present or gone? */
+bool dx_is_device(uint64_t dev, uint64_t ino);
 /* Is it open on a device? */
 bool dx_fd_device(int fd, struct table_device *device);
 /* The path that /proc/self/fd shows; length or -errno. */
@@ -115,6 +119,13 @@ ssize_t dx_store(int fd, const struct iovec *parts, int count);
 struct _IO_FILE *dx_attribute_stream(int fd);
 /* Descriptor 1 has changed: have stdout write to attributes by the rules, and to all else as ever. */
 void dx_follow_stdout(void);
+
+/* -- wrap_dir.c ------------------------------------------------------------------------------ */
+
+/* Around a fork. */
+void dx_lock_directories(void);
+void dx_unlock_directories(void);
+void dx_reset_directories(void);
 
 /* -- paths.c --------------------------------------------------------------------------------- */
 
@@ -164,11 +175,17 @@ bool dx_would_split(const void *at, size_t length);
 
 /* -- nodes.c --------------------------------------------------------------------------------- */
 
-/* Which device number a file stands for, if it is a node's: placeholder, alias, or a real one made by mknod. */
-bool dx_node_minor(const struct stat *st, uint32_t *minor);
+/*
+ * Which device number a file stands for, if it is a node's: an alias, a real one made by mknod, or,
+ * where the path says that it is in /dev, a placeholder there. (One that was unlinked leaves its
+ * inode number to files that are none of ours.)
+ */
+bool dx_node_minor(const struct stat *st, bool in_dev, uint32_t *minor);
 /* Make what the kernel told of a file in the session into what programs expect. */
 void dx_patch_stat(enum dx_where where, struct stat *st);
 bool dx_patch_fstat(int fd, struct stat *st);
+/* The same for a file that may be the one behind a device; false if it is not. */
+bool dx_patch_device(struct stat *st);
 /* Open a device node. A descriptor or -errno. */
 int dx_open_node(const char *path, int flags);
 int dx_open_device(uint32_t minor, int flags);

@@ -147,11 +147,20 @@ static int receive(int sock, struct message *message, uint32_t type, int *answer
 	struct msghdr header = { .msg_iov = &body, .msg_iovlen = 1 };
 	ssize_t n;
 
-	do {
+	for (;;) {
 		header.msg_control = control;
 		header.msg_controllen = sizeof(control);
 		n = REAL(recvmsg)(sock, &header, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n != sizeof(*message) || type != DX_AGENT || message->type != DX_SYNC)
+			break;
+		/* It has overtaken the answer. Nothing is mapped yet, or all of it will be looked at anyway. */
+		message->status = 0;
+		if (take_fd(&header) >= 0)
+			close(take_fd(&header));
+		send(sock, message, sizeof(*message), MSG_NOSIGNAL);
+	}
 	if (n != sizeof(*message) || message->magic != DX_MESSAGE_MAGIC || message->type != type)
 		return -ENXIO;
 	if (answer_fd)
@@ -216,6 +225,18 @@ static bool is_backing(int fd, const struct table_device *device)
 
 static int kept[DX_NR_DEVICES]; /* descriptor + 1; programs may close it, so it is checked */
 
+bool dx_give_up_kept(void)
+{
+	for (uint32_t i = 0; i < DX_NR_DEVICES; i++) {
+		int fd = __atomic_exchange_n(&kept[i], 0, __ATOMIC_RELAXED) - 1;
+		struct table_device device;
+
+		if (fd >= 0 && dx_table_device(dx_session.table, i, &device) && is_backing(fd, &device))
+			return close(fd) == 0;
+	}
+	return false;
+}
+
 int dx_kept(const struct table_device *device)
 {
 	int fd = __atomic_load_n(&kept[device->minor], __ATOMIC_RELAXED) - 1;
@@ -238,6 +259,10 @@ int dx_backing(const struct table_device *device)
 	close(sock);
 	if (status < 0 || fd < 0)
 		return status < 0 ? status : -ENXIO;
+	if (!is_backing(fd, device)) { /* the device has changed hands meanwhile */
+		close(fd);
+		return -ENXIO;
+	}
 	fd = keep_high(fd);
 	dx_mark(fd, MARK_DAX);
 	__atomic_store_n(&kept[device->minor], fd + 1, __ATOMIC_RELAXED);

@@ -18,6 +18,21 @@ struct merged {
 static struct merged *merged_list;
 static pthread_mutex_t merged_lock = PTHREAD_MUTEX_INITIALIZER;
 
+void dx_lock_directories(void)
+{
+	pthread_mutex_lock(&merged_lock);
+}
+
+void dx_unlock_directories(void)
+{
+	pthread_mutex_unlock(&merged_lock);
+}
+
+void dx_reset_directories(void)
+{
+	pthread_mutex_init(&merged_lock, NULL);
+}
+
 static struct merged *find(DIR *stream)
 {
 	struct merged *at;

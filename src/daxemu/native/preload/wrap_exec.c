@@ -9,6 +9,8 @@
 
 extern char **environ;
 
+enum { MERGED = 16384 }; /* of LD_PRELOAD with somebody else's libraries */
+
 static const char *own_preload(void)
 {
 	static char *value;
@@ -50,16 +52,38 @@ static size_t count(char *const list[])
 	return n;
 }
 
-/* The environment to hand on: the given one, or a copy in ROOM with what it lacks. */
-static char *const *complete(char *const environment[], char **room)
+static bool is_variable(const char *text, const char *name)
 {
-	size_t n = count(environment);
+	return strncmp(text, name, strlen(name)) == 0;
+}
 
-	if (!session_variable[0] || has(environment, "DAXEMU_SESSION="))
+/* Ours first, then the libraries that somebody else preloads. */
+static char *merge_preload(const char *theirs, char merged[MERGED])
+{
+	size_t n = strlen(preload_variable);
+
+	if (strstr(theirs, "libdaxemu-preload.so"))
+		return (char *)theirs;
+	if (n + strlen(theirs) + 2 >= MERGED)
+		return preload_variable;
+	memcpy(merged, preload_variable, n);
+	merged[n] = ' ';
+	strcpy(merged + n + 1, strchr(theirs, '=') + 1);
+	return merged;
+}
+
+/* The environment to hand on: the given one, or a copy in ROOM with what it lacks. */
+static char *const *complete(char *const environment[], char **room, char merged[MERGED])
+{
+	size_t n = 0;
+
+	if (!session_variable[0])
 		return environment;
-	if (n)
-		memcpy(room, environment, n * sizeof(*room));
-	room[n++] = session_variable;
+	for (; environment && environment[n]; n++)
+		room[n] = is_variable(environment[n], "LD_PRELOAD=") ? merge_preload(environment[n], merged) :
+								       environment[n];
+	if (!has(environment, "DAXEMU_SESSION="))
+		room[n++] = session_variable;
 	if (!has(environment, "LD_PRELOAD="))
 		room[n++] = preload_variable;
 	room[n] = NULL;
@@ -67,7 +91,8 @@ static char *const *complete(char *const environment[], char **room)
 }
 
 /* On the stack: after vfork nothing else is safe. */
-#define COMPLETE(environment) complete(environment, __builtin_alloca((count(environment) + 3) * sizeof(char *)))
+#define COMPLETE(environment)                                                                                          \
+	complete(environment, __builtin_alloca((count(environment) + 3) * sizeof(char *)), __builtin_alloca(MERGED))
 
 EXPORT int execve(const char *path, char *const arguments[], char *const environment[])
 {

@@ -44,6 +44,7 @@ TRANSFER(read, false, (int fd, void *to, size_t n), (fd, to, n))
 TRANSFER(pread, false, (int fd, void *to, size_t n, off_t at), (fd, to, n, at))
 TRANSFER(readv, false, (int fd, const struct iovec *v, int n), (fd, v, n))
 TRANSFER(preadv, false, (int fd, const struct iovec *v, int n, off_t at), (fd, v, n, at))
+TRANSFER(preadv2, false, (int fd, const struct iovec *v, int n, off_t at, int flags), (fd, v, n, at, flags))
 
 #define WRITE(name, parameters, arguments, parts, count)                                                               \
 	EXPORT ssize_t name parameters                                                                                 \
@@ -60,10 +61,13 @@ WRITE(write, (int fd, const void *from, size_t n), (fd, from, n), ONE, 1)
 WRITE(pwrite, (int fd, const void *from, size_t n, off_t at), (fd, from, n, at), ONE, 1)
 WRITE(writev, (int fd, const struct iovec *v, int n), (fd, v, n), v, n)
 WRITE(pwritev, (int fd, const struct iovec *v, int n, off_t at), (fd, v, n, at), v, n)
+WRITE(pwritev2, (int fd, const struct iovec *v, int n, off_t at, int flags), (fd, v, n, at, flags), v, n)
 
 ssize_t pread64(int fd, void *to, size_t n, off_t at) ALIAS(pread);
 ssize_t pwrite64(int fd, const void *from, size_t n, off_t at) ALIAS(pwrite);
 ssize_t preadv64(int fd, const struct iovec *v, int n, off_t at) ALIAS(preadv);
+ssize_t preadv64v2(int fd, const struct iovec *v, int n, off_t at, int flags) ALIAS(preadv2);
+ssize_t pwritev64v2(int fd, const struct iovec *v, int n, off_t at, int flags) ALIAS(pwritev2);
 ssize_t pwritev64(int fd, const struct iovec *v, int n, off_t at) ALIAS(pwritev);
 
 EXPORT ssize_t __read_chk(int fd, void *to, size_t n, size_t room);

@@ -41,7 +41,7 @@ static long map_device(void *hint, size_t length, int prot, int flags, int fd, o
 
 		if (now == alive)
 			return result;
-		dx_sync_mappings(device->dev, device->ino, now, fd);
+		dx_sync_mappings(device->dev, device->ino, now, fd, dx_is_device);
 		alive = now;
 	}
 }

@@ -131,12 +131,75 @@ EXPORT int utimensat(int dirfd, const char *path, const struct timespec times[2]
 	return REAL(utimensat)(dirfd, where, times, flags);
 }
 
-EXPORT int truncate(const char *path, off_t length)
+/* Through a descriptor of the device they concern its node, never the file behind it. */
+static bool node_of(int fd, char path[PATH_MAX])
+{
+	struct table_device device;
+
+	if (likely(!dx_marked(fd)) || !dx_fd_device(fd, &device))
+		return false;
+	snprintf(path, PATH_MAX, "%.3900s/dev/dax%d.%d", dx_session.directory, device.region, device.id);
+	return true;
+}
+
+EXPORT int fchmod(int fd, mode_t mode)
+{
+	char path[PATH_MAX];
+
+	return node_of(fd, path) ? REAL(chmod)(path, mode) : REAL(fchmod)(fd, mode);
+}
+
+EXPORT int fchown(int fd, uid_t owner, gid_t group)
+{
+	char path[PATH_MAX];
+
+	return node_of(fd, path) ? REAL(chown)(path, owner, group) : REAL(fchown)(fd, owner, group);
+}
+
+EXPORT int remove(const char *path)
 {
 	struct dx_place place;
 
-	if (likely(!dx_active() || !dx_maybe(AT_FDCWD, path)) ||
-	    dx_locate(AT_FDCWD, path, &place) == DX_REAL || place.where == DX_MERGED)
+	if (likely(!dx_active() || !dx_maybe(AT_FDCWD, path)) || dx_locate(AT_FDCWD, path, &place) != DX_NODE)
+		return REAL(remove)(path);
+	return unlinkat(AT_FDCWD, path, 0);
+}
+
+/* Between the session's /dev and the machine's directories the kernel answers EXDEV, or renames a placeholder. */
+EXPORT int renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+	struct dx_place from_place, to_place;
+	const char *source = target(&from_dir, from, &from_place), *goal = target(&to_dir, to, &to_place);
+
+	if (!source || !goal)
+		return -1;
+	if ((source == from) != (goal == to)) {
+		errno = EXDEV; /* programs then copy, which a device refuses by its own rules */
+		return -1;
+	}
+	return REAL(renameat)(from_dir, source, to_dir, goal);
+}
+
+EXPORT int rename(const char *from, const char *to)
+{
+	return renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
+
+EXPORT int truncate(const char *path, off_t length)
+{
+	struct dx_place place;
+	struct stat st;
+	uint32_t minor;
+	bool ours;
+
+	if (!dx_active())
+		return REAL(truncate)(path, length);
+	if (unlikely(dx_maybe(AT_FDCWD, path)) && dx_locate(AT_FDCWD, path, &place) != DX_REAL)
+		ours = place.where != DX_MERGED;
+	else
+		ours = unlikely(dx_table_header(dx_session.table)->nr_aliases) && REAL(stat)(path, &st) == 0 &&
+		       dx_node_minor(&st, false, &minor);
+	if (!ours)
 		return REAL(truncate)(path, length);
 	errno = EINVAL;
 	return -1;

@@ -27,14 +27,29 @@ static int open_tree(const char *path, int flags)
 	return fd;
 }
 
-static bool minor_at(int dirfd, const char *path, uint32_t *minor)
+static bool minor_at(int dirfd, const char *path, int flags, uint32_t *minor)
 {
+	static const int rights[] = { R_OK, W_OK, R_OK | W_OK, R_OK | W_OK };
 	struct stat st;
 	int saved = errno;
-	bool found = REAL(fstatat)(dirfd, path, &st, 0) == 0 && dx_node_minor(&st, minor);
+	bool found = REAL(fstatat)(dirfd, path, &st, 0) == 0 && dx_node_minor(&st, false, minor);
 
+	found = found && REAL(faccessat)(dirfd, path, rights[flags & O_ACCMODE], AT_EACCESS) == 0;
 	errno = saved;
 	return found;
+}
+
+/* The kernel has opened the file behind a device; the device answers by its own rules. */
+static int reopened(int fd, int flags)
+{
+	struct table_device device;
+	int again;
+
+	if ((flags & O_PATH) || !dx_fd_device(fd, &device))
+		return fd;
+	again = dx_open_device(device.minor, flags);
+	close(fd);
+	return dx_edge(again);
 }
 
 /* An open that the kernel has answered: was it an alias of a device? */
@@ -55,15 +70,21 @@ static int settle(int dirfd, const char *path, int flags, int fd)
 		}
 		/* A node made by a real mknod: no driver, or a mount or a container that allows none. */
 		if ((errno == ENXIO || errno == ENODEV || errno == EACCES || errno == EPERM) && path &&
-		    minor_at(dirfd, path, &minor))
+		    minor_at(dirfd, path, flags, &minor))
 			return dx_edge(dx_open_device(minor, flags));
 		return fd;
+	}
+	if (path && path[0] == '/' && (strncmp(path, "/proc/", 6) == 0 || strncmp(path, "/dev/", 5) == 0)) {
+		/* /proc/self/fd, /dev/fd, /dev/stdin: what they lead to may be ours. */
+		dx_mark_if_ours(fd);
+		if (dx_marked(fd))
+			return reopened(fd, flags);
 	}
 	dx_mark(fd, 0);
 	if (unlikely(dx_table_header(dx_session.table)->nr_aliases)) {
 		struct stat st;
 
-		if (REAL(fstat)(fd, &st) == 0 && S_ISREG(st.st_mode) && dx_node_minor(&st, &minor)) {
+		if (REAL(fstat)(fd, &st) == 0 && S_ISREG(st.st_mode) && dx_node_minor(&st, false, &minor)) {
 			if (flags & O_PATH) {
 				dx_mark(fd, MARK_DAX);
 				return fd;

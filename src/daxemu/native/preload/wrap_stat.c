@@ -15,6 +15,13 @@ static enum dx_where where(int dirfd, const char *path, struct dx_place *place)
 	return dx_locate(dirfd, path, place);
 }
 
+/* /proc/self/fd/N, /dev/fd/N, /dev/stdin: they lead to whatever a descriptor is open on. */
+static bool is_by_descriptor(const char *path)
+{
+	return dx_active() && path && path[0] == '/' &&
+	       (strncmp(path, "/proc/", 6) == 0 || strncmp(path, "/dev/fd/", 8) == 0 || strncmp(path, "/dev/std", 8) == 0);
+}
+
 static bool has_aliases(void)
 {
 	return dx_active() && unlikely(dx_table_header(dx_session.table)->nr_aliases);
@@ -50,6 +57,8 @@ EXPORT int fstatat(int dirfd, const char *path, struct stat *st, int flags)
 	}
 	if (result == 0 && (at == DX_NODE || at == DX_TREE || has_aliases()))
 		dx_patch_stat(at, st);
+	else if (result == 0 && is_by_descriptor(path) && !(flags & AT_SYMLINK_NOFOLLOW))
+		dx_patch_device(st);
 	return result;
 }
 
@@ -172,9 +181,23 @@ EXPORT int faccessat(int dirfd, const char *path, int mode, int flags)
 	struct dx_place place;
 	enum dx_where at = where(dirfd, path, &place);
 
+	int result;
+
 	if (at == DX_NODE || at == DX_TREE)
 		return REAL(faccessat)(AT_FDCWD, place.path, mode, flags);
-	return REAL(faccessat)(dirfd, path, mode, flags);
+	result = REAL(faccessat)(dirfd, path, mode, flags);
+	if (likely(result == 0 || errno != ENOENT || !dx_active() || (flags & AT_SYMLINK_NOFOLLOW)))
+		return result;
+	at = dx_locate_target(dirfd, path, &place);
+	if (at == DX_NODE || at == DX_TREE)
+		return REAL(faccessat)(AT_FDCWD, place.path, mode, flags);
+	errno = ENOENT;
+	return -1;
+}
+
+EXPORT int access(const char *path, int mode)
+{
+	return faccessat(AT_FDCWD, path, mode, 0);
 }
 
 /* Calls that need nothing but to be sent where the file is. */
@@ -187,7 +210,6 @@ EXPORT int faccessat(int dirfd, const char *path, int mode, int flags)
 		return REAL(name)(at == DX_NODE || at == DX_TREE ? place.path : path, __VA_ARGS__);                    \
 	}
 
-REDIRECT(int, access, (const char *path, int mode), mode)
 REDIRECT(int, euidaccess, (const char *path, int mode), mode)
 REDIRECT(ssize_t, getxattr, (const char *path, const char *name, void *to, size_t n), name, to, n)
 REDIRECT(ssize_t, lgetxattr, (const char *path, const char *name, void *to, size_t n), name, to, n)
@@ -225,5 +247,16 @@ EXPORT int fstatfs(int fd, struct statfs *fs)
 	return REAL(fstatfs)(fd, fs);
 }
 
+EXPORT int statvfs(const char *path, struct statvfs *fs)
+{
+	struct dx_place place;
+	enum dx_where at = where(AT_FDCWD, path, &place);
+
+	if ((at == DX_TREE || at == DX_NODE) && REAL(access)(place.path, F_OK) < 0)
+		return -1;
+	return REAL(statvfs)(at == DX_TREE ? "/sys" : at == DX_NODE ? "/dev" : path, fs);
+}
+
+int statvfs64(const char *path, struct statvfs64 *fs) ALIAS(statvfs);
 int statfs64(const char *path, struct statfs64 *fs) ALIAS(statfs);
 int fstatfs64(int fd, struct statfs64 *fs) ALIAS(fstatfs);
