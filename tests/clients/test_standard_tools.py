@@ -163,3 +163,12 @@ except OSError as error:
     print(error.errno)
 """
     assert shell(f"python3 -c '{code}'").strip() == "22"
+
+
+def test_aliases_that_come_and_go_do_not_use_the_engine_up(daxemu_run, public_dir):
+    code = (
+        "import os, stat; number = os.stat('/dev/dax0.0').st_rdev\n"
+        "for _ in range(1500):\n"
+        "    os.mknod('alias', 0o600 | stat.S_IFCHR, number); os.close(os.open('alias', os.O_RDWR)); os.unlink('alias')"
+    )
+    daxemu_run("python3", "-c", code, cwd=public_dir)

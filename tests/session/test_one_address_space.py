@@ -163,7 +163,7 @@ def test_the_interpreter_itself_is_revoked_with_the_others(device, start):
             device.open()
 
         device.revive()
-        assert memory[3] == client("r 3") == 33 or client("r 3") == "33"
+        assert (memory[3], client("r 3")) == (33, "33")
         assert memory[:4] == b"\0\0\0\x21"
 
 

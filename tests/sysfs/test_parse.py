@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 
 import pytest
 
@@ -12,7 +11,6 @@ from tests.kernel.fakes import errno_of
 
 MAX64 = (1 << 64) - 1
 TOO_LARGE = "99999999999999999999999"
-
 
 
 @pytest.mark.parametrize(

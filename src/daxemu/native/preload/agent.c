@@ -62,8 +62,10 @@ static void serve(const struct message *request, int fd)
 	struct message answer = *request;
 
 	answer.status = 0;
+	dx_lock_mappings();
 	if (dx_table_device(dx_session.table, request->minor, &device))
 		answer.status = dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, fd, dx_is_device);
+	dx_unlock_mappings();
 	syscall(SYS_sendto, agent.sock, &answer, sizeof(answer), MSG_NOSIGNAL, NULL, 0);
 }
 
@@ -196,6 +198,7 @@ static void after_fork_in_child(void)
 		forked();
 	pthread_mutex_init(&agent.lock, NULL);
 	dx_reset_directories();
+	dx_unlock_mappings();
 	if (!parent)
 		return;
 	agent.pid = 0;

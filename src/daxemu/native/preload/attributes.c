@@ -8,17 +8,27 @@
 
 static FILE *own_stdout; /* while descriptor 1 is an attribute */
 
-/* The attribute's path in the session; its file may have been replaced since. */
+/* The path of what the descriptor was opened on; *replaced if that has been changed or removed since. */
+static int opened_path(int fd, char path[PATH_MAX], bool *replaced)
+{
+	static const char suffix[] = " (deleted)";
+	int n = dx_fd_path(fd, path);
+
+	*replaced = n > (int)sizeof(suffix) && strcmp(path + n - strlen(suffix), suffix) == 0;
+	if (*replaced)
+		path[n - strlen(suffix)] = 0;
+	return n < 0 ? n : 0;
+}
+
+/* The attribute's path as the engine knows it. */
 static int attribute_path(int fd, char path[PATH_MAX])
 {
-	static const char replaced[] = " (deleted)";
-	int n = dx_fd_path(fd, path);
+	bool replaced;
+	int status = opened_path(fd, path, &replaced);
 	const char *outer;
 
-	if (n < 0)
-		return n;
-	if (n > (int)sizeof(replaced) && strcmp(path + n - strlen(replaced), replaced) == 0)
-		path[n - strlen(replaced)] = 0;
+	if (status < 0)
+		return status;
 	outer = dx_outer(path);
 	if (!outer || strncmp(outer, "/sys/", 5))
 		return -ENOENT;
@@ -33,6 +43,24 @@ bool dx_fd_attribute(int fd)
 
 	return (dx_marked(fd) & MARK_TREE) && attribute_path(fd, path) == 0 && REAL(fstat)(fd, &st) == 0 &&
 	       S_ISREG(st.st_mode);
+}
+
+int dx_refresh(int fd)
+{
+	char path[PATH_MAX];
+	bool replaced;
+	int fresh, flags;
+
+	if (opened_path(fd, path, &replaced) < 0 || !replaced || REAL(lseek)(fd, 0, SEEK_CUR) != 0)
+		return 0;
+	flags = REAL(fcntl)(fd, F_GETFL);
+	fresh = REAL(open)(path, (flags & O_ACCMODE) | O_CLOEXEC);
+	if (fresh < 0)
+		return -ENODEV;
+	flags = REAL(fcntl)(fd, F_GETFD);
+	REAL(dup3)(fresh, fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+	close(fresh);
+	return 0;
 }
 
 ssize_t dx_store(int fd, const struct iovec *parts, int count)
@@ -89,6 +117,13 @@ FILE *dx_attribute_stream(int fd)
 {
 	return stream(fd, true);
 }
+
+EXPORT int fileno(FILE *file)
+{
+	return unlikely(file == own_stdout) && file ? STDOUT_FILENO : REAL(fileno)(file);
+}
+
+int fileno_unlocked(FILE *file) ALIAS(fileno);
 
 void dx_follow_stdout(void)
 {

@@ -100,10 +100,17 @@ static void normalise(char *path)
 	*out = 0;
 }
 
-/* The absolute path that (dirfd, path) means, as programs know it; false if it cannot be ours. */
-static bool absolute(int dirfd, const char *path, char out[PATH_MAX])
+static bool cwd_in_session;
+
+/*
+ * The absolute path that (dirfd, path) means, as programs know it; false if it cannot be ours.
+ * *inside: it begins at a directory of the session, where nothing of the machine's is.
+ */
+static bool absolute(int dirfd, const char *path, char out[PATH_MAX], bool *inside)
 {
 	size_t n = 0;
+
+	*inside = false;
 
 	if (path[0] != '/') {
 		if (dirfd >= 0) {
@@ -112,10 +119,12 @@ static bool absolute(int dirfd, const char *path, char out[PATH_MAX])
 			if (dx_fd_path(dirfd, out) < 0)
 				return false;
 			outer = dx_outer(out);
+			*inside = outer != NULL;
 			n = strlen(outer ? outer : out);
 			if (outer)
 				memmove(out, outer, n + 1);
 		} else {
+			*inside = cwd_in_session;
 			n = strlen(dx_cwd);
 			memcpy(out, dx_cwd, n);
 		}
@@ -143,10 +152,10 @@ static enum dx_where locate_sys(const char *path, char ours[PATH_MAX])
 enum dx_where dx_locate(int dirfd, const char *path, struct dx_place *place)
 {
 	char whole[PATH_MAX];
-	bool slash;
+	bool slash, inside;
 
 	place->where = DX_REAL;
-	if (!dx_maybe(dirfd, path) || !path[0] || !absolute(dirfd, path, whole))
+	if (!dx_maybe(dirfd, path) || !path[0] || !absolute(dirfd, path, whole, &inside))
 		return DX_REAL;
 	slash = whole[strlen(whole) - 1] == '/';
 	normalise(whole);
@@ -156,6 +165,8 @@ enum dx_where dx_locate(int dirfd, const char *path, struct dx_place *place)
 		place->where = is_node_name(whole + 5) ? DX_NODE : DX_REAL;
 	else if (below(whole, "/sys") && inner(whole, place->path))
 		place->where = locate_sys(whole, place->path);
+	if (place->where == DX_REAL && inside && below(whole, "/sys") && strstr(path, "..") == NULL)
+		place->where = DX_TREE;
 	if (place->where != DX_REAL && !inner(whole, place->path))
 		place->where = DX_REAL;
 	if (slash && place->where != DX_REAL && strlen(place->path) + 1 < PATH_MAX)
@@ -241,10 +252,12 @@ void dx_update_cwd(void)
 	char path[PATH_MAX];
 
 	dx_cwd[0] = 0;
+	cwd_in_session = false;
 	if (!REAL(getcwd)(path, sizeof(path)) || path[0] != '/')
 		return;
-	if (dx_outer(path))
+	if (dx_outer(path)) {
 		strcpy(dx_cwd, dx_outer(path));
-	else if (dx_locate(AT_FDCWD, path, &place) == DX_MERGED)
+		cwd_in_session = true;
+	} else if (dx_locate(AT_FDCWD, path, &place) == DX_MERGED)
 		strcpy(dx_cwd, path);
 }

@@ -113,6 +113,8 @@ int dx_fd_path(int fd, char path[PATH_MAX]);
 struct iovec;
 /* Is it open on an attribute's file? */
 bool dx_fd_attribute(int fd);
+/* At the begin of an attribute a read shows what it is now; 0, or -ENODEV if it is gone. */
+int dx_refresh(int fd);
 /* Write an attribute; how many bytes were taken, or -errno. */
 ssize_t dx_store(int fd, const struct iovec *parts, int count);
 /* A stream whose flushes are writes of the attribute that fd is open on. */
@@ -168,6 +170,14 @@ void dx_update_cwd(void);
 
 /* -- wrap_vma.c ------------------------------------------------------------------------------ */
 
+/*
+ * While somebody acts on what the kernel's list of mappings says, nobody may put another mapping
+ * where a device's is. Bounded: a signal handler may interrupt the holder.
+ */
+void dx_lock_mappings(void);
+void dx_unlock_mappings(void);
+/* May this range hold a mapping of a device? */
+bool dx_may_be_mapped(const void *at, size_t length);
 /* A device is mapped here from now on. */
 void dx_note_mapping(const void *at, size_t length);
 /* Would taking this range away split the mapping of a device off its alignment? */

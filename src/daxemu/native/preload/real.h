@@ -31,7 +31,7 @@
 	X(mmap) X(munmap) X(mprotect) X(madvise) X(mremap) X(msync) X(read) X(pread) X(readv) X(preadv) X(write) X(pwrite) X(writev) X(pwritev) \
 	X(lseek) X(ftruncate) X(fallocate) X(posix_fallocate) X(fsync) X(fdatasync) X(ioctl) \
 	X(sendfile) X(splice) X(copy_file_range) \
-	X(dup) X(dup2) X(dup3) X(fcntl) X(recvmsg) X(_Fork) X(preadv2) X(pwritev2) X(fchmod) X(fchown) X(statvfs) X(remove) X(renameat) \
+	X(dup) X(dup2) X(dup3) X(fcntl) X(recvmsg) X(fileno) X(_Fork) X(preadv2) X(pwritev2) X(fchmod) X(fchown) X(statvfs) X(remove) X(renameat) \
 	X(execve) X(execvpe) X(execveat) X(fexecve) X(posix_spawn) X(posix_spawnp)
 
 #include <sched.h>

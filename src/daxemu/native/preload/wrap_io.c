@@ -37,6 +37,8 @@ static bool is_attribute(int fd)
 #define TRANSFER(name, write, parameters, arguments)                                                                   \
 	EXPORT ssize_t name parameters                                                                                 \
 	{                                                                                                              \
+		if (unlikely(dx_marked(fd) & MARK_TREE) && dx_refresh(fd) < 0)                                         \
+			return refuse(ENODEV);                                                                         \
 		return is_device(fd) ? refuse_transfer(fd, write) : REAL(name) arguments;                              \
 	}
 
@@ -143,20 +145,26 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	return REAL(ioctl)(fd, request, argument);
 }
 
+/* Within the kernel nothing can be copied to an attribute; programs then copy by read and write. */
 EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t n)
 {
-	return is_device(in) || is_device(out) ? refuse(EINVAL) : REAL(sendfile)(out, in, offset, n);
+	return is_device(in) || is_device(out) || is_attribute(out) ? refuse(EINVAL) :
+								       REAL(sendfile)(out, in, offset, n);
 }
 
 ssize_t sendfile64(int out, int in, off_t *offset, size_t n) ALIAS(sendfile);
 
 EXPORT ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned flags)
 {
-	return is_device(in) || is_device(out) ? refuse(EINVAL) : REAL(splice)(in, in_at, out, out_at, n, flags);
+	return is_device(in) || is_device(out) || is_attribute(out) ?
+		       refuse(EINVAL) :
+		       REAL(splice)(in, in_at, out, out_at, n, flags);
 }
 
 EXPORT ssize_t copy_file_range(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned flags)
 {
+	if (is_attribute(out) || is_attribute(in))
+		return refuse(EXDEV);
 	return is_device(in) || is_device(out) ? refuse(EINVAL) :
 						  REAL(copy_file_range)(in, in_at, out, out_at, n, flags);
 }

@@ -51,11 +51,23 @@ EXPORT void *mmap(void *hint, size_t length, int prot, int flags, int fd, off_t 
 	struct table_device device;
 	long result;
 
-	if (unlikely(flags & MAP_FIXED) && dx_would_split(hint, length))
-		return (void *)dx_edge(-EINVAL);
-	if (likely(!dx_marked(fd)) || (flags & MAP_ANONYMOUS) || !dx_fd_device(fd, &device))
+	bool over = unlikely(flags & MAP_FIXED) && dx_may_be_mapped(hint, length);
+	bool ours = unlikely(dx_marked(fd)) && !(flags & MAP_ANONYMOUS) && dx_fd_device(fd, &device);
+
+	if (likely(!over && !ours))
 		return REAL(mmap)(hint, length, prot, flags, fd, offset);
-	result = map_device(hint, length, prot, flags, fd, offset, &device);
+	if (over && dx_would_split(hint, length))
+		return (void *)dx_edge(-EINVAL);
+	if (over)
+		dx_lock_mappings();
+	if (ours) {
+		result = map_device(hint, length, prot, flags, fd, offset, &device);
+	} else {
+		result = (long)REAL(mmap)(hint, length, prot, flags, fd, offset);
+		result = result == -1 ? -errno : result;
+	}
+	if (over)
+		dx_unlock_mappings();
 	return result < 0 ? (void *)dx_edge(result) : (void *)result;
 }
 

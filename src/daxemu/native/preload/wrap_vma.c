@@ -6,6 +6,7 @@
 #include "preload.h"
 
 #include <stdarg.h>
+#include <sys/syscall.h>
 
 #include "maps.h"
 #include "real.h"
@@ -30,7 +31,23 @@ void dx_note_mapping(const void *at, size_t length)
 		__atomic_store_n(&highest, end, __ATOMIC_RELAXED);
 }
 
-static bool may_concern_us(const void *at, size_t length)
+static int mappings_locked;
+
+void dx_lock_mappings(void)
+{
+	for (int tries = 0; tries < 1000000; tries++) {
+		if (!__atomic_exchange_n(&mappings_locked, 1, __ATOMIC_ACQUIRE))
+			return;
+		syscall(SYS_sched_yield);
+	}
+}
+
+void dx_unlock_mappings(void)
+{
+	__atomic_store_n(&mappings_locked, 0, __ATOMIC_RELEASE);
+}
+
+bool dx_may_be_mapped(const void *at, size_t length)
 {
 	uintptr_t start = (uintptr_t)at;
 
@@ -67,7 +84,7 @@ static struct survey survey(const void *at, size_t length)
 	struct survey result = { .start = (uintptr_t)at, .end = ((uintptr_t)at + length + 4095) & ~4095UL };
 	int saved = errno;
 
-	if (may_concern_us(at, length))
+	if (dx_may_be_mapped(at, length))
 		dx_each_vma(look, &result);
 	errno = saved;
 	return result;
@@ -86,7 +103,16 @@ bool dx_would_split(const void *at, size_t length)
 
 EXPORT int munmap(void *at, size_t length)
 {
-	return dx_would_split(at, length) ? refuse(EINVAL) : REAL(munmap)(at, length);
+	int result, error;
+
+	if (likely(!dx_may_be_mapped(at, length)))
+		return REAL(munmap)(at, length);
+	dx_lock_mappings();
+	result = dx_would_split(at, length) ? refuse(EINVAL) : REAL(munmap)(at, length);
+	error = errno;
+	dx_unlock_mappings();
+	errno = error;
+	return result;
 }
 
 EXPORT int mprotect(void *at, size_t length, int prot)
@@ -165,29 +191,42 @@ static void *grow(void *old, size_t old_length, size_t length, int flags, uint64
 	return result;
 }
 
+static void *remap_device(void *old, size_t old_length, size_t length, int flags, void *at, const struct survey *seen)
+{
+	void *result;
+
+	length = (length + 4095) & ~4095UL;
+	old_length = (old_length + 4095) & ~4095UL;
+	if (old_length && (seen->split || (length < old_length && (length & (seen->align - 1)))))
+		return refuse(EINVAL), MAP_FAILED;
+	if (!(flags & ~MREMAP_MAYMOVE) && old_length && length > old_length)
+		result = grow(old, old_length, length, flags, seen->align);
+	else
+		result = REAL(mremap)(old, old_length, length, flags, at);
+	if (result != MAP_FAILED)
+		dx_note_mapping(result, length);
+	return result;
+}
+
 EXPORT void *mremap(void *old, size_t old_length, size_t length, int flags, ...)
 {
 	va_list arguments;
 	struct survey seen = survey(old, old_length ? old_length : 1);
 	void *at, *result;
+	int error;
 
 	va_start(arguments, flags);
 	at = flags & MREMAP_FIXED ? va_arg(arguments, void *) : NULL;
 	va_end(arguments);
-	if (likely(!seen.any)) {
-		if (at && dx_would_split(at, length))
-			return refuse(EINVAL), MAP_FAILED;
+	if (likely(!seen.any && !(at && dx_may_be_mapped(at, length))))
 		return REAL(mremap)(old, old_length, length, flags, at);
-	}
-	length = (length + 4095) & ~4095UL;
-	old_length = (old_length + 4095) & ~4095UL;
-	if (old_length && (seen.split || (length < old_length && (length & (seen.align - 1)))))
+	if (at && dx_would_split(at, length))
 		return refuse(EINVAL), MAP_FAILED;
-	if (!(flags & ~MREMAP_MAYMOVE) && old_length && length > old_length)
-		result = grow(old, old_length, length, flags, seen.align);
-	else
-		result = REAL(mremap)(old, old_length, length, flags, at);
-	if (result != MAP_FAILED)
-		dx_note_mapping(result, length);
+	dx_lock_mappings();
+	result = seen.any ? remap_device(old, old_length, length, flags, at, &seen) :
+			    REAL(mremap)(old, old_length, length, flags, at);
+	error = errno;
+	dx_unlock_mappings();
+	errno = error;
 	return result;
 }
