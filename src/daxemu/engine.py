@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from daxemu.backing.memory import RegionMemory
 from daxemu.device import DaxDevice
 from daxemu.errors import UsageError
 from daxemu.kernel.core import DEVICE_DAX, DaxCore
@@ -110,6 +111,7 @@ class Engine(Launcher):
         start: int | str | None = None,
         driver: str = DEVICE_DAX,
         idle: bool | None = None,
+        scrub: bool = False,
     ) -> DaxRegion:
         """Add a region of ``size`` bytes that its devices have for themselves.
 
@@ -117,7 +119,8 @@ class Engine(Launcher):
         ``create_device`` makes devices in it; with ``idle=False`` it starts with one device over all
         of it, as at boot. ``start`` is the physical address to show, by default above all memory.
         ``driver`` is what the first device is bound to: ``device_dax``, ``kmem``, ``none``, or
-        ``auto`` for what the kernel does by itself. UsageError: unknown provider, backend or driver,
+        ``auto`` for what the kernel does by itself. Memory that a device gives up keeps its contents
+        for the next that gets it, as on hardware; ``scrub`` zeroes it. UsageError: unknown provider, backend or driver,
         a backend that does not work here, an alignment other than 4K, 2M, 1G, a size or start that
         is not a multiple of it. ENOMEM: no memory for it.
         """
@@ -133,11 +136,15 @@ class Engine(Launcher):
             raise UsageError(f"unknown driver {driver!r}; there are: {', '.join(self._core.driver_names)}, none, auto")
         with self._operation() as core:
             at = self._next_start if start is None else parse_size(start)
-            if at % alignment or at in self._wiring.stores:
+            if at % alignment or at in self._wiring.memories:
                 raise UsageError(f"start {at:#x} is taken, or not a multiple of the alignment {format_size(alignment)}")
-            self._wiring.stores[at] = store
+            self._wiring.memories[at] = RegionMemory(store, scrub=scrub)
             empty = not found.static if idle is None else idle
-            region = core.add_region(found, start=at, size=length, align=alignment, idle=empty, driver=driver)
+            try:
+                region = core.add_region(found, start=at, size=length, align=alignment, idle=empty, driver=driver)
+            except BaseException:
+                self._wiring.memories.pop(at, None)
+                raise
             if start is None:
                 self._next_start = (at + length + _REGION_SPACING) // _REGION_SPACING * _REGION_SPACING
             return self._facade(region)
@@ -190,14 +197,15 @@ class Engine(Launcher):
             yield self._core
 
     def _resize(self, device: DevDax, size: int) -> None:
-        """Resize as an administrator does: unbound; bound again whatever happens."""
+        """Resize as an administrator does: unbound; bound again whatever happens, an idle device to device_dax."""
+        driver = device.driver.name if device.driver else DEVICE_DAX
         try:
             if device.driver is not None:
                 self._core.bus.unbind(device)
             device.resize(size)
         finally:
             if device.size:
-                self._core.bus.bind(device)
+                self._core.hand_over(device, driver)
 
     def _open(self, device: DevDax) -> File:
         with self._operation() as core:

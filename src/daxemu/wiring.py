@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from daxemu._core import sync_mappings
-from daxemu.backing import BackingFile, BackingStore
+from daxemu.backing import BackingFile
+from daxemu.backing.memory import DeviceMemory, RegionMemory
 from daxemu.errors import KernelError
 from daxemu.kernel.device import DevDax
 from daxemu.session.session import Session
@@ -24,17 +25,18 @@ class Wiring:
     """The model's ports (``daxemu.kernel.ports.Ports``), connected."""
 
     def __init__(self) -> None:
-        self.stores: dict[int, BackingStore] = {}  # by the start of the region
+        self.memories: dict[int, RegionMemory] = {}  # by the start of the region
         self.files: set[DaxFile] = set()  # that may have mappings in this interpreter
         self.session: Session | None = None
 
     def create_backing(self, device: DevDax) -> Backing:
-        """Memory for a device, from its region's store."""
-        store = self.stores[device.region.start]
+        """Memory for a device, from its region's store, with what its ranges held before."""
+        memory = self.memories[device.region.start]
         try:
-            backing = BackingFile(store.create(device.name, device.size), store)
+            backing = DeviceMemory(memory, device)
         except OSError as error:
-            raise KernelError(error.errno or errno.ENOMEM, f"backend {store.name!r}: {error.strerror}") from error
+            name = memory.store.name
+            raise KernelError(error.errno or errno.ENOMEM, f"backend {name!r}: {error.strerror}") from error
         device.inode.i_mapping.i_mmap.append(_Processes(self, device))
         return backing
 
@@ -50,7 +52,7 @@ class Wiring:
         if self.session is not None:
             self.session.show_region(subject)
         if event.action == "remove":
-            self.stores.pop(subject.start, None)
+            self.memories.pop(subject.start).close()
 
     def synchronise(self, device: DevDax) -> None:
         """Bring every mapping of every process in line with whether the device is alive."""

@@ -161,11 +161,12 @@ class DaxCore:
             undo.callback(self._free_ranges, device)
             self._device_add(device)
             undo.callback(self._device_del, device)
-            self._hand_over(device, driver)
+            self.hand_over(device, driver)
             undo.pop_all()
         return device
 
-    def _hand_over(self, device: DevDax, driver: str) -> None:
+    def hand_over(self, device: DevDax, driver: str) -> None:
+        """Bind a device to a driver that from now on takes it by name; to ``none``, or by ``auto``."""
         if driver == "auto" and self.bus.autoprobe:
             self.bus.probe(device)
         elif driver not in ("auto", "none"):
@@ -237,8 +238,10 @@ class DaxCore:
                 steps.callback(self.bus.unbind, device)
 
     def _free_ranges(self, device: DevDax) -> None:
-        device.shrink_ranges(0)
-        self.publish(Event("change", device.region))
+        with ExitStack() as steps:
+            steps.callback(self.publish, Event("change", device.region))
+            steps.callback(device.shrink_ranges, 0)
+            steps.callback(device.backing.resize, 0)
 
     def release_device(self, device: DevDax) -> None:
         """The last reference is gone: memory, inode, minor and id go back."""

@@ -52,8 +52,12 @@ def _imports(program: Program) -> list[Finding]:
         return [Finding("note", "the file cannot be read; it is started as it is")]
     with path.open("rb") as file:
         elf = ELFFile(file)
-        relevant = sorted(_dynamic_symbols(elf, defined=False) & wrapped_functions())
+        imports = _dynamic_symbols(elf, defined=False)
+        relevant = sorted(imports & wrapped_functions())
         findings = [Finding("functions that daxemu takes over", ", ".join(relevant) or "none imported directly")]
+        if "syscall" in imports:
+            text = "it imports syscall(): what it asks of the kernel that way is not seen"
+            findings.append(Finding("note", text))
         if elf.get_section_by_name(".note.go.buildid") is not None:
             text = "a Go program makes its system calls itself: only what goes through the C library is seen"
             findings.append(Finding("note", text))

@@ -4,6 +4,7 @@
 #include "core.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -80,6 +81,22 @@ static PyObject *core_die_with_parent(PyObject *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *core_punch_hole(PyObject *self, PyObject *args)
+{
+	long long offset, length;
+	int fd, status;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "iLL:punch_hole", &fd, &offset, &length))
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	status = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+	Py_END_ALLOW_THREADS
+	if (status < 0)
+		return dx_oserror(errno, "fallocate", "a backing file");
+	Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
 	{ "check_vma", core_check_vma, METH_VARARGS,
 	  "check_vma(alive, shared, start, end, align): 0, or -errno as the kernel refuses the mapping." },
@@ -89,6 +106,8 @@ static PyMethodDef methods[] = {
 	  "table_write(table, offset, bytes): change the shared table as seen by all readers at once." },
 	{ "die_with_parent", core_die_with_parent, METH_NOARGS,
 	  "die_with_parent(): this process gets SIGKILL when the thread that forked it ends." },
+	{ "punch_hole", core_punch_hole, METH_VARARGS,
+	  "punch_hole(fd, offset, length): give the memory of a part of a file back; it reads as zeros." },
 	{ "elf_facts", dx_elf_facts, METH_O,
 	  "elf_facts(path): (e_machine, interpreter or None) of a program, or None for what is no ELF file." },
 	{ NULL, NULL, 0, NULL },
