@@ -36,30 +36,63 @@ EXPORT int fstat(int fd, struct stat *st)
 	return result;
 }
 
-EXPORT int fstatat(int dirfd, const char *path, struct stat *st, int flags)
+/* A file that the kernel did not find: a link to something of ours? */
+static __attribute__((noinline)) int stat_target(int dirfd, const char *path, struct stat *st)
+{
+	struct dx_place place;
+	enum dx_where at = dx_locate_target(dirfd, path, &place);
+	int result;
+
+	if (at != DX_NODE && at != DX_TREE) {
+		errno = ENOENT;
+		return -1;
+	}
+	result = REAL(fstatat)(AT_FDCWD, place.path, st, 0);
+	if (result == 0)
+		dx_patch_stat(at, st);
+	return result;
+}
+
+static __attribute__((noinline)) int stat_at(int dirfd, const char *path, struct stat *st, int flags)
 {
 	struct dx_place place;
 	enum dx_where at = where(dirfd, path, &place);
+	bool ours = at == DX_NODE || at == DX_TREE;
 	int result;
 
 	if (path && !path[0] && (flags & AT_EMPTY_PATH) && dirfd >= 0)
 		return fstat(dirfd, st);
-	if (at == DX_NODE || at == DX_TREE)
-		result = REAL(fstatat)(AT_FDCWD, place.path, st, flags);
-	else
-		result = REAL(fstatat)(dirfd, path, st, flags);
-	if (unlikely(result < 0 && errno == ENOENT) && dx_active() && !(flags & AT_SYMLINK_NOFOLLOW)) {
-		at = dx_locate_target(dirfd, path, &place);
-		if (at == DX_NODE || at == DX_TREE)
-			result = REAL(fstatat)(AT_FDCWD, place.path, st, flags);
-		else
-			errno = ENOENT;
-	}
-	if (result == 0 && (at == DX_NODE || at == DX_TREE || has_aliases()))
+	result = REAL(fstatat)(ours ? AT_FDCWD : dirfd, ours ? place.path : path, st, flags);
+	if (result < 0)
+		return !ours && errno == ENOENT && path && !(flags & AT_SYMLINK_NOFOLLOW) ?
+			       stat_target(dirfd, path, st) :
+			       result;
+	if (ours || has_aliases())
 		dx_patch_stat(at, st);
-	else if (result == 0 && is_by_descriptor(path) && !(flags & AT_SYMLINK_NOFOLLOW))
+	else if (is_by_descriptor(path) && !(flags & AT_SYMLINK_NOFOLLOW))
 		dx_patch_device(st);
 	return result;
+}
+
+/* Nothing of ours, except perhaps behind a link: almost every path. */
+static bool is_plain(int dirfd, const char *path)
+{
+	return path && path[0] && !dx_maybe(dirfd, path) && !has_aliases() &&
+	       !(path[0] == '/' && (path[1] == 'p' || path[1] == 'd'));
+}
+
+EXPORT int fstatat(int dirfd, const char *path, struct stat *st, int flags)
+{
+	int result;
+
+	if (unlikely(!dx_active()))
+		return REAL(fstatat)(dirfd, path, st, flags);
+	if (unlikely(!is_plain(dirfd, path)))
+		return stat_at(dirfd, path, st, flags);
+	result = REAL(fstatat)(dirfd, path, st, flags);
+	if (likely(result == 0 || errno != ENOENT || (flags & AT_SYMLINK_NOFOLLOW)))
+		return result;
+	return stat_target(dirfd, path, st);
 }
 
 EXPORT int stat(const char *path, struct stat *st)
