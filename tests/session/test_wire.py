@@ -132,6 +132,6 @@ def test_an_agent_that_never_answers_is_reported_and_not_waited_for_long(caplog)
         with connect(path) as silent:
             silent.send(message(type=layout.AGENT))
             silent.recv(100)
-            (line,) = server.synchronise(0, device._device.backing.fd, patience=0.2)
+            (line,) = server.synchronise(0, patience=0.2)
             assert f"process {os.getpid()}" in line
         device.kill()

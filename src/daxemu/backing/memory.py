@@ -34,8 +34,9 @@ def _copy(source: int, source_at: int, target: int, target_at: int, length: int)
         hole = min(os.lseek(source, at, os.SEEK_HOLE), end) if at < end else end
         while at < hole:
             data = os.pread(source, min(_CHUNK, hole - at), at)
-            os.pwrite(target, data, at - source_at + target_at)
-            at += len(data)
+            if not data:  # the file has been cut under us
+                return
+            at += os.pwrite(target, data, at - source_at + target_at)
 
 
 class RegionMemory:

@@ -24,12 +24,19 @@ _LONGEST = layout.MESSAGE.size + 4096 + 1 + layout.STORE_MOST
 
 
 class Agent:
-    """A process that maps devices, and the connection to the agent in it."""
+    """A process that maps devices, and the connection to the agent in it.
+
+    For each device one SYNC at a time is on its way; ``wanted`` and ``done`` are the serials of the
+    newest one asked for and of the newest one answered.
+    """
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid = pid
         self.connection = connection
-        self.answers: dict[int, int] = {}  # status by serial
+        self.under_way: set[int] = set()
+        self.wanted: dict[int, int] = {}
+        self.done: dict[int, int] = {}
+        self.status: dict[int, int] = {}
 
 
 def _process_state(pid: int) -> str:
@@ -45,6 +52,7 @@ class Server:
 
     ``backing_fd(minor)`` gives the descriptor of a device's file, ``register_alias(minor, fd)``
     learns of a node, ``store(path, data)`` writes an attribute; all raise KernelError to refuse.
+    ``file_of(minor)`` is the same descriptor for a device dead or alive, -1 where there is none.
     A store may take the engine's lock and wait for agents, so it gets a thread of its own.
     """
 
@@ -54,10 +62,12 @@ class Server:
         backing_fd: Callable[[int], int],
         register_alias: Callable[[int, int], None],
         store: Callable[[str, bytes], None],
+        file_of: Callable[[int], int],
     ) -> None:
         self._backing_fd = backing_fd
         self._register_alias = register_alias
         self._store = store
+        self._file_of = file_of
         self._agents: dict[socket.socket, Agent] = {}
         self._changed = threading.Condition()  # guards the agents and their answers
         self._serial = 0
@@ -116,7 +126,7 @@ class Server:
                 threading.Thread(target=self._serve_store, args=(connection, request, data), daemon=True).start()
             else:
                 self._answer(connection, request, fds)
-        except OSError:
+        except (OSError, RuntimeError):  # RuntimeError: no thread can be started
             self._drop(connection)
         finally:
             for fd in fds:
@@ -187,8 +197,13 @@ class Server:
             self._drop(agent.connection)
             return
         with self._changed:
-            if answer["serial"] == self._serial:  # others come from processes that were not waited for
-                agent.answers[answer["serial"]] = answer["status"]
+            minor = answer["minor"]
+            agent.under_way.discard(minor)
+            agent.done[minor] = answer["serial"]
+            agent.status[minor] = answer["status"]
+            for waiting, serial in agent.wanted.items():
+                if agent.done.get(waiting, 0) < serial:
+                    self._send(agent, waiting)
             self._changed.notify_all()
 
     def mappers(self) -> list[int]:
@@ -196,8 +211,8 @@ class Server:
         with self._changed:
             return [agent.pid for agent in self._agents.values()]
 
-    def synchronise(self, minor: int, fd: int, patience: float = 5.0) -> list[str]:
-        """Have every process bring its mappings of a device, whose file is ``fd``, in line with the table.
+    def synchronise(self, minor: int, patience: float = 5.0) -> list[str]:
+        """Have every process bring its mappings of a device in line with the table.
 
         Waits for all of them together at most ``patience`` seconds; returns a line about each that
         did not answer. A stopped process is not waited for: its agent acts before it runs on.
@@ -205,29 +220,34 @@ class Server:
         with self._changed:
             self._serial += 1
             serial = self._serial
-            agents = [agent for agent in self._agents.values() if self._ask(agent, minor, fd, serial)]
+            agents = list(self._agents.values())
+            for agent in agents:
+                agent.wanted[minor] = serial
+                self._send(agent, minor)
         deadline = time.monotonic() + patience
-        return [line for agent in agents if (line := self._await(agent, serial, deadline))]
+        return [line for agent in agents if (line := self._await(agent, minor, serial, deadline))]
 
-    @staticmethod
-    def _ask(agent: Agent, minor: int, fd: int, serial: int) -> bool:
+    def _send(self, agent: Agent, minor: int) -> None:
+        """Send what is wanted, unless an earlier wish is under way: its answer brings the next one."""
+        if minor in agent.under_way:
+            return
         message = layout.MESSAGE.pack(
             magic=layout.MESSAGE_MAGIC,
             version=layout.WIRE_VERSION,
             type=layout.SYNC,
             length=layout.MESSAGE.size,
             minor=minor,
-            serial=serial,
+            serial=agent.wanted[minor],
         )
-        try:
-            socket.send_fds(agent.connection, [message], [fd])
-        except OSError:  # just ended; the thread will hear of it
-            return False
-        return True
+        fd = self._file_of(minor)
+        # A full socket is a process that does not run; its next answer makes room. An ended one will be heard of.
+        with suppress(OSError):
+            socket.send_fds(agent.connection, [message], [fd] if fd >= 0 else [], socket.MSG_DONTWAIT)
+            agent.under_way.add(minor)
 
-    def _await(self, agent: Agent, serial: int, deadline: float) -> str | None:
+    def _await(self, agent: Agent, minor: int, serial: int, deadline: float) -> str | None:
         with self._changed:
-            while serial not in agent.answers:
+            while agent.done.get(minor, 0) < serial:
                 if agent.connection not in self._agents:
                     return None
                 if self._changed.wait(0.05):
@@ -235,7 +255,7 @@ class Server:
                 state = _process_state(agent.pid)
                 if state in "Tt" or time.monotonic() > deadline:
                     return f"process {agent.pid} (state {state}) has not yet revoked its mappings"
-            status = agent.answers.pop(serial)
+            status = agent.status[minor]
         return f"process {agent.pid} could not: {os.strerror(-status)}" if status < 0 else None
 
     def close(self) -> None:

@@ -46,7 +46,7 @@ class Session:
         self._table = Table(self.path / "table", major=major)
         self._devices: dict[int, DevDax] = {}
         self._aliases: dict[int, int] = {}  # descriptors by slot of the table
-        self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, store)
+        self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, store, self._file_of)
 
     def environ(self) -> dict[str, str]:
         """The two variables by which a program finds the devices; an LD_PRELOAD that is set stays behind ours."""
@@ -71,14 +71,21 @@ class Session:
         assert isinstance(device.backing, BackingFile)
         return device.backing.fd
 
+    def _file_of(self, minor: int) -> int:
+        device = self._devices.get(minor)
+        return device.backing.fd if device is not None and isinstance(device.backing, BackingFile) else -1
+
     def _register_alias(self, minor: int, fd: int) -> None:
         for slot, held in list(self._aliases.items()):
             if os.fstat(held).st_nlink == 0:
                 self._table.clear_alias(slot)
                 os.close(self._aliases.pop(slot))
         status = os.fstat(fd)
-        slot = self._table.add_alias(minor, (status.st_dev, status.st_ino))
-        self._aliases[slot] = os.dup(fd)  # while it is held, no other file gets the same inode number
+        try:
+            held = os.dup(fd)  # while it is held, no other file gets the same inode number
+            self._aliases[self._table.add_alias(minor, (status.st_dev, status.st_ino))] = held
+        except OSError as error:
+            raise KernelError(error.errno or errno.ENOSPC, f"no room for an alias: {error.strerror}") from error
 
     # -- what the engine tells ----------------------------------------------------------------
 
@@ -139,8 +146,7 @@ class Session:
 
     def synchronise(self, device: DevDax) -> None:
         """Revoke or restore the device's mappings in every process, as the table says."""
-        assert isinstance(device.backing, BackingFile)
-        for line in self._server.synchronise(device.devt.minor, device.backing.fd):
+        for line in self._server.synchronise(device.devt.minor):
             _log().warning("%s: %s", device.name, line)
 
     def stop_projecting(self) -> None:

@@ -62,15 +62,36 @@ static int visit_lines(char *buffer, size_t *held, dx_visit *visit, void *contex
 	return status;
 }
 
-int dx_each_vma(dx_visit *visit, void *context)
+/* Drop what is left of a line; false if it goes on. */
+static bool drop_line(char *buffer, size_t *held)
+{
+	size_t end = 0;
+
+	while (end < *held && buffer[end] != '\n')
+		end++;
+	if (end == *held) {
+		*held = 0;
+		return false;
+	}
+	end++;
+	for (size_t i = end; i < *held; i++)
+		buffer[i - end] = buffer[i];
+	*held -= end;
+	return true;
+}
+
+int dx_each_vma(int maps, dx_visit *visit, void *context)
 {
 	char buffer[9216]; /* two of the longest lines */
 	size_t held = 0;
 	int status = 0;
-	long n, fd = syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	bool skipping = false; /* the rest of a line too long for the buffer */
+	long n, fd = maps >= 0 ? maps : syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
+	if (maps >= 0)
+		syscall(SYS_lseek, fd, 0, 0);
 	while (status == 0) {
 		n = syscall(SYS_read, fd, buffer + held, sizeof(buffer) - held);
 		if (n < 0 && errno == EINTR)
@@ -78,10 +99,20 @@ int dx_each_vma(dx_visit *visit, void *context)
 		if (n <= 0)
 			break;
 		held += n;
+		if (skipping && !drop_line(buffer, &held))
+			continue;
+		skipping = false;
 		status = visit_lines(buffer, &held, visit, context);
-		if (held == sizeof(buffer))
+		if (held == sizeof(buffer)) {
+			struct dx_vma vma; /* what matters stands at its begin */
+
+			parse(buffer, &vma);
+			status = status ? status : visit(&vma, context);
 			held = 0;
+			skipping = true;
+		}
 	}
-	syscall(SYS_close, fd);
+	if (maps < 0)
+		syscall(SYS_close, fd);
 	return status;
 }

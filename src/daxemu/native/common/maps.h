@@ -16,9 +16,9 @@ struct dx_vma {
 typedef int dx_visit(const struct dx_vma *vma, void *context);
 
 /*
- * Call VISIT for every mapping of this process, by address, until it returns other than 0; that, or
+ * MAPS is open on /proc/self/maps, or -1 to open it. Call VISIT for every mapping of this process, by address, until it returns other than 0; that, or
  * -errno. Safe in a signal handler and in a thread that the C library does not know.
  */
-int dx_each_vma(dx_visit *visit, void *context);
+int dx_each_vma(int maps, dx_visit *visit, void *context);
 
 #endif

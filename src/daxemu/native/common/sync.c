@@ -92,17 +92,17 @@ static int repair_vma(const struct dx_vma *vma, void *context)
 	return 0;
 }
 
-int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int file, dx_ours *ours)
+int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int file, dx_ours *ours, int maps)
 {
 	struct wish wish = { .dev = dev, .ino = ino, .alive = alive, .file = file, .ours = ours };
-	int status = dx_each_vma(sync_vma, &wish);
+	int status = dx_each_vma(maps, sync_vma, &wish);
 
 	if (status == 0 && ours && wish.changed && !alive)
-		dx_each_vma(repair_vma, &wish);
+		dx_each_vma(maps, repair_vma, &wish);
 	if (status == 0 && wish.error == -EINVAL) {
 		/* A mapping that went away under our eyes? Then there is nothing left to do. */
 		wish.error = 0;
-		status = dx_each_vma(sync_vma, &wish);
+		status = dx_each_vma(maps, sync_vma, &wish);
 	}
 	return status < 0 ? status : wish.error ? wish.error : wish.changed;
 }

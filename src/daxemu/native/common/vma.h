@@ -24,9 +24,9 @@ long dx_map(void *hint, size_t length, int prot, int flags, int fd, off_t offset
  * C library does not know. FD is the file, for where a mapping cannot be moved but must be made
  * again (valgrind, strict seccomp filters); -1 where there is none. OURS tells whether a file is
  * some device's: a mapping of another one that has just taken the place of ours, between the look
- * and the move, is moved back. NULL: there is nobody who could do that.
+ * and the move, is moved back. NULL: there is nobody who could do that. MAPS as for dx_each_vma.
  */
 typedef bool dx_ours(uint64_t dev, uint64_t ino);
-int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int fd, dx_ours *ours);
+int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int fd, dx_ours *ours, int maps);
 
 #endif

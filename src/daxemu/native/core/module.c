@@ -45,7 +45,7 @@ static PyObject *core_sync_mappings(PyObject *self, PyObject *args)
 	if (!PyArg_ParseTuple(args, "KKp|i:sync_mappings", &dev, &ino, &alive, &fd))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
-	status = dx_sync_mappings(dev, ino, alive, fd, NULL);
+	status = dx_sync_mappings(dev, ino, alive, fd, NULL, -1);
 	Py_END_ALLOW_THREADS
 	if (status < 0)
 		return dx_oserror(-status, "remap_file_pages", "a dax mapping");

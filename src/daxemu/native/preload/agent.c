@@ -26,6 +26,7 @@ static struct {
 	pid_t pid; /* of the process that it runs in; another one after fork */
 	int sock;
 	int ready; /* futex */
+	int maps; /* its own descriptor of /proc/self/maps: a program may leave /proc behind by chroot */
 	char *area; /* its stack and thread-local storage */
 } agent = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -64,7 +65,7 @@ static void serve(const struct message *request, int fd)
 	answer.status = 0;
 	dx_lock_mappings();
 	if (dx_table_device(dx_session.table, request->minor, &device))
-		answer.status = dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, fd, dx_is_device);
+		answer.status = dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, fd, dx_is_device, agent.maps);
 	dx_unlock_mappings();
 	syscall(SYS_sendto, agent.sock, &answer, sizeof(answer), MSG_NOSIGNAL, NULL, 0);
 }
@@ -82,6 +83,7 @@ static void agent_main(void)
 
 	syscall(SYS_unshare, CLONE_FILES);
 	close_all_but(sock);
+	agent.maps = syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
 	syscall(SYS_prctl, PR_SET_NAME, "daxemu-agent", 0, 0, 0);
 	__atomic_store_n(&agent.ready, 1, __ATOMIC_RELEASE);
 	syscall(SYS_futex, &agent.ready, 1 /* FUTEX_WAKE */, 1, NULL, NULL, 0);
@@ -213,7 +215,7 @@ static void after_fork_in_child(void)
 
 		if (dx_table_device(dx_session.table, i, &device))
 			dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, dx_kept(&device),
-					 dx_is_device);
+					 dx_is_device, -1);
 	}
 	errno = saved;
 }

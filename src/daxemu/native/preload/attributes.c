@@ -41,8 +41,13 @@ bool dx_fd_attribute(int fd)
 	char path[PATH_MAX];
 	struct stat st;
 
-	return (dx_marked(fd) & MARK_TREE) && attribute_path(fd, path) == 0 && REAL(fstat)(fd, &st) == 0 &&
-	       S_ISREG(st.st_mode);
+	if (!(dx_marked(fd) & MARK_TREE))
+		return false;
+	if (attribute_path(fd, path) < 0) {
+		dx_mark(fd, 0);
+		return false;
+	}
+	return REAL(fstat)(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 int dx_refresh(int fd)
@@ -51,10 +56,16 @@ int dx_refresh(int fd)
 	bool replaced;
 	int fresh, flags;
 
-	if (opened_path(fd, path, &replaced) < 0 || !replaced || REAL(lseek)(fd, 0, SEEK_CUR) != 0)
+	if (opened_path(fd, path, &replaced) < 0)
+		return 0;
+	if (!dx_outer(path)) { /* the number belongs to something else by now */
+		dx_mark(fd, 0);
+		return 0;
+	}
+	if (!replaced || REAL(lseek)(fd, 0, SEEK_CUR) != 0)
 		return 0;
 	flags = REAL(fcntl)(fd, F_GETFL);
-	fresh = REAL(open)(path, (flags & O_ACCMODE) | O_CLOEXEC);
+	fresh = REAL(open)(path, (flags & (O_ACCMODE | O_APPEND | O_NONBLOCK)) | O_CLOEXEC);
 	if (fresh < 0)
 		return -ENODEV;
 	flags = REAL(fcntl)(fd, F_GETFD);
@@ -97,15 +108,25 @@ static ssize_t cookie_write(void *cookie, const char *from, size_t n)
 	return result < 0 ? (errno = -result, 0) : result;
 }
 
+static FILE *c_stdout; /* while it is replaced */
+
+static int stdout_close(void *cookie)
+{
+	(void)cookie;
+	own_stdout = NULL;
+	stdout = c_stdout;
+	return close(STDOUT_FILENO);
+}
+
 static int cookie_close(void *cookie)
 {
 	return close((int)(intptr_t)cookie);
 }
 
 /* The C library's own streams write behind our back; these do not. Buffered, so that one flush is one write. */
-static FILE *stream(int fd, bool closes)
+static FILE *stream(int fd, cookie_close_function_t *closes)
 {
-	cookie_io_functions_t calls = { .write = cookie_write, .close = closes ? cookie_close : NULL };
+	cookie_io_functions_t calls = { .write = cookie_write, .close = closes };
 	FILE *file = fopencookie((void *)(intptr_t)fd, "w", calls);
 
 	if (file)
@@ -115,7 +136,7 @@ static FILE *stream(int fd, bool closes)
 
 FILE *dx_attribute_stream(int fd)
 {
-	return stream(fd, true);
+	return stream(fd, cookie_close);
 }
 
 EXPORT int fileno(FILE *file)
@@ -127,18 +148,16 @@ int fileno_unlocked(FILE *file) ALIAS(fileno);
 
 void dx_follow_stdout(void)
 {
-	static FILE *c_stdout;
-
 	if (!dx_owns_memory() || dx_fd_attribute(STDOUT_FILENO) == (own_stdout != NULL))
 		return;
 	if (own_stdout) {
+		/* Descriptor 1 is somebody else's already: what is in the stream is written, and it is left. */
 		fflush(own_stdout);
-		fclose(own_stdout);
 		own_stdout = NULL;
 		stdout = c_stdout;
 		return;
 	}
-	own_stdout = stream(STDOUT_FILENO, false);
+	own_stdout = stream(STDOUT_FILENO, stdout_close);
 	if (own_stdout) {
 		c_stdout = stdout;
 		stdout = own_stdout;

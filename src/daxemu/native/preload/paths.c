@@ -169,7 +169,7 @@ enum dx_where dx_locate(int dirfd, const char *path, struct dx_place *place)
 		place->where = DX_TREE;
 	if (place->where != DX_REAL && !inner(whole, place->path))
 		place->where = DX_REAL;
-	if (slash && place->where != DX_REAL && strlen(place->path) + 1 < PATH_MAX)
+	if (slash && (place->where == DX_NODE || place->where == DX_TREE) && strlen(place->path) + 1 < PATH_MAX)
 		strcat(place->path, "/");
 	return place->where;
 }

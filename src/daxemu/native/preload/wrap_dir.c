@@ -110,6 +110,19 @@ EXPORT DIR *fdopendir(int fd)
 	return lists_more(outer) ? merge(REAL(fdopendir)(fd), outer, place.path) : REAL(fdopendir)(fd);
 }
 
+static struct dirent *next_of_machine(struct merged *entry)
+{
+	for (;;) {
+		struct dirent *item = REAL(readdir)(entry->stream);
+		int saved = errno;
+		bool hidden = item && dx_hidden(entry->path, item->d_name);
+
+		errno = saved;
+		if (!hidden)
+			return item;
+	}
+}
+
 EXPORT struct dirent *readdir(DIR *stream)
 {
 	struct merged *entry = find(stream);
@@ -127,10 +140,7 @@ EXPORT struct dirent *readdir(DIR *stream)
 			return item;
 		}
 	}
-	while ((item = REAL(readdir)(stream)))
-		if (!dx_hidden(entry->path, item->d_name))
-			return item;
-	return NULL;
+	return next_of_machine(entry);
 }
 
 struct dirent64 *readdir64(DIR *stream) ALIAS(readdir);

@@ -17,8 +17,17 @@ static int check_access(int fd, int prot, int flags)
 	return 0;
 }
 
+/* Is this still the device that the descriptor was opened on, and alive? */
+static bool is_alive(const struct table_device *opened)
+{
+	struct table_device now;
+
+	return dx_table_device(dx_session.table, opened->minor, &now) && now.dev == opened->dev && now.ino == opened->ino &&
+	       (now.flags & DX_DEVICE_ALIVE);
+}
+
 static long map_device(void *hint, size_t length, int prot, int flags, int fd, off_t offset,
-		       struct table_device *device)
+		       const struct table_device *device)
 {
 	int status = length ? check_access(fd, prot, flags) : -EINVAL;
 	bool alive;
@@ -28,20 +37,17 @@ static long map_device(void *hint, size_t length, int prot, int flags, int fd, o
 		status = dx_agent_ensure();
 	if (status < 0)
 		return status;
-	if (!(device->flags & DX_DEVICE_PRESENT) || !dx_table_device(dx_session.table, device->minor, device))
-		return -ENXIO;
-	result = dx_map(hint, length, prot, flags, fd, offset, device->flags & DX_DEVICE_ALIVE, device->align);
+	result = dx_map(hint, length, prot, flags, fd, offset, is_alive(device), device->align ? device->align : 4096);
 	if (result < 0)
 		return result;
 	dx_note_mapping((void *)result, length);
 	/* A revocation that looked before the mapping was there has missed it: look again, until nothing changed. */
 	for (alive = true;;) {
-		bool now = dx_table_device(dx_session.table, device->minor, device) &&
-			   (device->flags & DX_DEVICE_ALIVE);
+		bool now = is_alive(device);
 
 		if (now == alive)
 			return result;
-		dx_sync_mappings(device->dev, device->ino, now, fd, dx_is_device);
+		dx_sync_mappings(device->dev, device->ino, now, fd, dx_is_device, -1);
 		alive = now;
 	}
 }

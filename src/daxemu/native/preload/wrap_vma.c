@@ -85,7 +85,7 @@ static struct survey survey(const void *at, size_t length)
 	int saved = errno;
 
 	if (dx_may_be_mapped(at, length))
-		dx_each_vma(look, &result);
+		dx_each_vma(-1, look, &result);
 	errno = saved;
 	return result;
 }
