@@ -2,15 +2,19 @@
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from daxemu import Engine
 from daxemu.session.directory import sweep
+from tests.session.conftest import Client
 
 MAP = """
 import ctypes, mmap, os, resource, sys
@@ -50,6 +54,18 @@ def engine():
     with Engine() as machine:
         machine.add_region("4M")
         yield machine
+
+
+@pytest.fixture
+def start_mapper(engine, compiled):
+    with ExitStack() as clients:
+
+        def start(path):
+            client = Client(engine, [str(compiled("mapper")), path, "2097152"])
+            clients.callback(client.close)
+            return client
+
+        yield start
 
 
 @pytest.mark.parametrize(
@@ -260,3 +276,66 @@ def test_an_engine_without_free_descriptors_turns_clients_away_at_once(engine):
             os.close(fd)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert "No such device or address" in client.communicate()[1]
+
+
+def test_a_stopped_client_misses_nothing_however_much_happens_meanwhile(engine, start_mapper):
+    other = engine.add_region("4M").devices[0]
+    first, second = start_mapper(engine.devices[0].path), start_mapper(other.path)
+    assert (first("w 0 1"), second("w 0 2")) == ("ok", "ok")
+    os.kill(second.pid, signal.SIGSTOP)
+    for _ in range(60):
+        engine.devices[0].kill()
+        engine.devices[0].revive()
+    began = time.monotonic()
+    other.kill()
+    assert time.monotonic() - began < 4
+    os.kill(second.pid, signal.SIGCONT)
+
+    deadline = time.monotonic() + 10
+    while not (answer := second("r 0")).startswith("SIGBUS"):
+        assert time.monotonic() < deadline, answer
+    assert first("r 0") == "1"
+
+
+def test_a_client_that_changed_its_root_is_revoked(engine, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root may chroot: use sudo")
+    program = Program(engine, f"os.chroot({str(tmp_path)!r}); wait(); print(touch(m))")
+    program.reach()
+    engine.devices[0].kill()
+    assert program.end() == ["-1"]
+
+
+def test_descriptors_that_reuse_an_attributes_number_are_their_own(engine):
+    code = """
+import tempfile
+def attribute():
+    fd = os.open("/sys/bus/dax/devices/dax0.0/size", os.O_RDONLY)
+    os.read(fd, 99); os.close(fd)
+    return fd
+number = attribute()
+memory = os.memfd_create("x")
+os.write(memory, b"memory"); os.lseek(memory, 0, 0)
+print(number == memory, os.read(memory, 99).decode())
+os.close(memory)
+number = attribute()
+path = tempfile.mktemp()
+old = os.open(path, os.O_RDWR | os.O_CREAT)
+os.write(old, b"old"); os.lseek(old, 0, 0); os.unlink(path)
+open(path, "w").write("new")
+print(number == old, os.read(old, 99).decode())
+os.unlink(path)
+"""
+    assert Program(engine, code).end() == ["True", "memory", "True", "old"]
+
+
+@pytest.mark.parametrize("directory", ["/", "/dev/", "/dev", "/sys/bus/", "/sys/"])
+def test_a_listing_shows_what_is_there_and_nothing_of_the_session(engine, directory):
+    code = (
+        "import os, sys\n"
+        "for e in os.scandir(sys.argv[1]):\n"
+        "    assert os.path.lexists(e.path), e.path\n"
+        "    assert e.name not in ('table', 'sock', 'lock'), e.path\n"
+        "    assert not (e.name.startswith('dax') and e.is_file()), e.path\n"
+    )
+    engine.run([sys.executable, "-c", code, directory], check=True)

@@ -191,12 +191,12 @@ static bool in_dev(int dirfd, char path[PATH_MAX], const char *slash)
 	return true;
 }
 
-enum dx_where dx_locate_target(int dirfd, const char *path, struct dx_place *place)
+static SLOW enum dx_where follow(int dirfd, const char *path, struct dx_place *place)
 {
 	char at[PATH_MAX], target[PATH_MAX];
 	enum dx_where where;
 
-	if (!path || strlen(path) >= sizeof(at))
+	if (strlen(path) >= sizeof(at))
 		return DX_REAL;
 	strcpy(at, path);
 	for (int links = 0; links < 8; links++) {
@@ -219,6 +219,16 @@ enum dx_where dx_locate_target(int dirfd, const char *path, struct dx_place *pla
 			return where;
 	}
 	return DX_REAL;
+}
+
+enum dx_where dx_locate_target(int dirfd, const char *path, struct dx_place *place)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	char some;
+
+	if (!path || (!is_node_name(slash ? slash + 1 : path) && REAL(readlinkat)(dirfd, path, &some, 1) <= 0))
+		return DX_REAL;
+	return follow(dirfd, path, place);
 }
 
 const char *dx_outer(const char *path)

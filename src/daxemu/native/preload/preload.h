@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -20,6 +21,8 @@
 #define ALIAS(name) EXPORT __attribute__((alias(#name)))
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+/* What needs paths on the stack stays out of the frames of what almost every call takes: stacks may be small. */
+#define SLOW __attribute__((noinline, cold))
 
 /* -errno to errno and -1. */
 static inline long dx_edge(long result)
@@ -157,6 +160,14 @@ static inline bool dx_maybe(int dirfd, const char *path)
 		return path[1] == '/' || path[1] == '.' || path[1] == 0;
 	}
 	return unlikely(dirfd >= 0 ? dx_marked(dirfd) & (MARK_MERGED | MARK_TREE) : dx_cwd[0]);
+}
+
+/* /proc/self/fd/N, /dev/fd/N, /dev/stdin: paths that lead to whatever a descriptor is open on. */
+static inline bool dx_by_descriptor(const char *path)
+{
+	if (path[0] != '/' || (path[1] != 'p' && path[1] != 'd'))
+		return false;
+	return (strncmp(path, "/proc/", 6) == 0 && strstr(path + 6, "/fd/")) || strncmp(path, "/dev/fd/", 8) == 0 || strncmp(path, "/dev/std", 8) == 0;
 }
 
 enum dx_where dx_locate(int dirfd, const char *path, struct dx_place *place);

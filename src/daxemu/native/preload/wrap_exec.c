@@ -9,8 +9,6 @@
 
 extern char **environ;
 
-enum { MERGED = 16384 }; /* of LD_PRELOAD with somebody else's libraries */
-
 static const char *own_preload(void)
 {
 	static char *value;
@@ -58,22 +56,29 @@ static bool is_variable(const char *text, const char *name)
 }
 
 /* Ours first, then the libraries that somebody else preloads. */
-static char *merge_preload(const char *theirs, char merged[MERGED])
+static char *merge_preload(const char *theirs, char *merged)
 {
 	size_t n = strlen(preload_variable);
 
 	if (strstr(theirs, "libdaxemu-preload.so"))
 		return (char *)theirs;
-	if (n + strlen(theirs) + 2 >= MERGED)
-		return preload_variable;
 	memcpy(merged, preload_variable, n);
 	merged[n] = ' ';
 	strcpy(merged + n + 1, strchr(theirs, '=') + 1);
 	return merged;
 }
 
+/* Room for that, if the environment needs it. */
+static size_t merged_size(char *const environment[])
+{
+	for (; environment && *environment; environment++)
+		if (is_variable(*environment, "LD_PRELOAD=") && !strstr(*environment, "libdaxemu-preload.so"))
+			return strlen(*environment) + strlen(preload_variable) + 2;
+	return 1;
+}
+
 /* The environment to hand on: the given one, or a copy in ROOM with what it lacks. */
-static char *const *complete(char *const environment[], char **room, char merged[MERGED])
+static char *const *complete(char *const environment[], char **room, char *merged)
 {
 	size_t n = 0;
 
@@ -92,7 +97,8 @@ static char *const *complete(char *const environment[], char **room, char merged
 
 /* On the stack: after vfork nothing else is safe. */
 #define COMPLETE(environment)                                                                                          \
-	complete(environment, __builtin_alloca((count(environment) + 3) * sizeof(char *)), __builtin_alloca(MERGED))
+	complete(environment, __builtin_alloca((count(environment) + 3) * sizeof(char *)),                             \
+		 __builtin_alloca(merged_size(environment)))
 
 EXPORT int execve(const char *path, char *const arguments[], char *const environment[])
 {

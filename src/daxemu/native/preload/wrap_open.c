@@ -52,59 +52,66 @@ static int reopened(int fd, int flags)
 	return dx_edge(again);
 }
 
-/* An open that the kernel has answered: was it an alias of a device? */
-static int settle(int dirfd, const char *path, int flags, int fd)
+/* The kernel could not open it: a link to something of ours, or an alias? */
+static SLOW int open_failed(int dirfd, const char *path, int flags)
 {
+	struct dx_place place;
 	uint32_t minor;
 
-	if (fd < 0) {
-		struct dx_place place;
+	if (errno == ENOENT && !(flags & (O_NOFOLLOW | O_CREAT))) {
+		enum dx_where at = dx_locate_target(dirfd, path, &place);
 
-		if (errno == ENOENT && !(flags & (O_NOFOLLOW | O_CREAT))) {
-			enum dx_where at = dx_locate_target(dirfd, path, &place);
-
-			if (at == DX_NODE || at == DX_TREE)
-				return dx_edge(at == DX_NODE ? dx_open_node(place.path, flags) :
-							       open_tree(place.path, flags));
-			errno = ENOENT;
-		}
-		/* A node made by a real mknod: no driver, or a mount or a container that allows none. */
-		if ((errno == ENXIO || errno == ENODEV || errno == EACCES || errno == EPERM) && path &&
-		    minor_at(dirfd, path, flags, &minor))
-			return dx_edge(dx_open_device(minor, flags));
-		return fd;
+		if (at == DX_NODE || at == DX_TREE)
+			return dx_edge(at == DX_NODE ? dx_open_node(place.path, flags) : open_tree(place.path, flags));
+		errno = ENOENT;
 	}
-	if (path && path[0] == '/' && (strncmp(path, "/proc/", 6) == 0 || strncmp(path, "/dev/", 5) == 0)) {
-		/* /proc/self/fd, /dev/fd, /dev/stdin: what they lead to may be ours. */
-		dx_mark_if_ours(fd);
-		if (dx_marked(fd))
-			return reopened(fd, flags);
-	}
-	dx_mark(fd, 0);
-	if (unlikely(dx_table_header(dx_session.table)->nr_aliases)) {
-		struct stat st;
-
-		if (REAL(fstat)(fd, &st) == 0 && S_ISREG(st.st_mode) && dx_node_minor(&st, false, &minor)) {
-			if (flags & O_PATH) {
-				dx_mark(fd, MARK_DAX);
-				return fd;
-			}
-			close(fd);
-			return dx_edge(dx_open_device(minor, flags));
-		}
-	}
-	return fd;
+	/* A node made by a real mknod: no driver, or a mount or a container that allows none. */
+	if ((errno == ENXIO || errno == ENODEV || errno == EACCES || errno == EPERM) && path &&
+	    minor_at(dirfd, path, flags, &minor))
+		return dx_edge(dx_open_device(minor, flags));
+	return -1;
 }
 
-static int open_common(int dirfd, const char *path, int flags, mode_t mode)
+static SLOW int open_alias(int fd, int flags)
+{
+	struct stat st;
+	uint32_t minor;
+
+	if (REAL(fstat)(fd, &st) < 0 || !S_ISREG(st.st_mode) || !dx_node_minor(&st, false, &minor))
+		return fd;
+	if (flags & O_PATH) {
+		dx_mark(fd, MARK_DAX);
+		return fd;
+	}
+	close(fd);
+	return dx_edge(dx_open_device(minor, flags));
+}
+
+/* /proc/self/fd, /dev/fd, /dev/stdin: what they lead to may be ours. */
+static SLOW int open_by_descriptor(int fd, int flags)
+{
+	dx_mark_if_ours(fd);
+	return dx_marked(fd) ? reopened(fd, flags) : fd;
+}
+
+/* An open that the kernel has answered. */
+static int settle(int dirfd, const char *path, int flags, int fd)
+{
+	if (unlikely(fd < 0))
+		return errno == ENOENT || errno == ENXIO || errno == ENODEV || errno == EACCES || errno == EPERM ?
+			       open_failed(dirfd, path, flags) :
+			       fd;
+	if (unlikely(dx_by_descriptor(path)))
+		return open_by_descriptor(fd, flags);
+	dx_mark(fd, 0);
+	return unlikely(dx_table_header(dx_session.table)->nr_aliases) ? open_alias(fd, flags) : fd;
+}
+
+static SLOW int open_ours(int dirfd, const char *path, int flags, mode_t mode)
 {
 	struct dx_place place;
 	int fd;
 
-	if (!dx_active())
-		return REAL(openat)(dirfd, path, flags, mode);
-	if (likely(!dx_maybe(dirfd, path)))
-		return settle(dirfd, path, flags, REAL(openat)(dirfd, path, flags, mode));
 	switch (dx_locate(dirfd, path, &place)) {
 	case DX_NODE:
 		return dx_edge(dx_open_node(place.path, flags));
@@ -118,6 +125,15 @@ static int open_common(int dirfd, const char *path, int flags, mode_t mode)
 	default:
 		return settle(dirfd, path, flags, REAL(openat)(dirfd, path, flags, mode));
 	}
+}
+
+static int open_common(int dirfd, const char *path, int flags, mode_t mode)
+{
+	if (!dx_active())
+		return REAL(openat)(dirfd, path, flags, mode);
+	if (likely(!dx_maybe(dirfd, path)))
+		return settle(dirfd, path, flags, REAL(openat)(dirfd, path, flags, mode));
+	return open_ours(dirfd, path, flags, mode);
 }
 
 static mode_t mode_of(int flags, va_list arguments)

@@ -15,13 +15,6 @@ static enum dx_where where(int dirfd, const char *path, struct dx_place *place)
 	return dx_locate(dirfd, path, place);
 }
 
-/* /proc/self/fd/N, /dev/fd/N, /dev/stdin: they lead to whatever a descriptor is open on. */
-static bool is_by_descriptor(const char *path)
-{
-	return dx_active() && path && path[0] == '/' &&
-	       (strncmp(path, "/proc/", 6) == 0 || strncmp(path, "/dev/fd/", 8) == 0 || strncmp(path, "/dev/std", 8) == 0);
-}
-
 static bool has_aliases(void)
 {
 	return dx_active() && unlikely(dx_table_header(dx_session.table)->nr_aliases);
@@ -37,7 +30,7 @@ EXPORT int fstat(int fd, struct stat *st)
 }
 
 /* A file that the kernel did not find: a link to something of ours? */
-static __attribute__((noinline)) int stat_target(int dirfd, const char *path, struct stat *st)
+static SLOW int stat_target(int dirfd, const char *path, struct stat *st)
 {
 	struct dx_place place;
 	enum dx_where at = dx_locate_target(dirfd, path, &place);
@@ -53,7 +46,7 @@ static __attribute__((noinline)) int stat_target(int dirfd, const char *path, st
 	return result;
 }
 
-static __attribute__((noinline)) int stat_at(int dirfd, const char *path, struct stat *st, int flags)
+static SLOW int stat_at(int dirfd, const char *path, struct stat *st, int flags)
 {
 	struct dx_place place;
 	enum dx_where at = where(dirfd, path, &place);
@@ -69,7 +62,7 @@ static __attribute__((noinline)) int stat_at(int dirfd, const char *path, struct
 			       result;
 	if (ours || has_aliases())
 		dx_patch_stat(at, st);
-	else if (is_by_descriptor(path) && !(flags & AT_SYMLINK_NOFOLLOW))
+	else if (dx_by_descriptor(path) && !(flags & AT_SYMLINK_NOFOLLOW))
 		dx_patch_device(st);
 	return result;
 }
@@ -170,7 +163,7 @@ static void patch_statx(struct statx *stx, const struct stat *before, const stru
 	}
 }
 
-EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *stx)
+static SLOW int statx_at(int dirfd, const char *path, int flags, unsigned mask, struct statx *stx)
 {
 	struct dx_place place;
 	enum dx_where at = where(dirfd, path, &place);
@@ -209,7 +202,20 @@ EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct s
 	return result;
 }
 
-EXPORT int faccessat(int dirfd, const char *path, int mode, int flags)
+EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *stx)
+{
+	int result;
+
+	if (unlikely(!dx_active()))
+		return REAL(statx)(dirfd, path, flags, mask, stx);
+	if (unlikely(!is_plain(dirfd, path)))
+		return statx_at(dirfd, path, flags, mask, stx);
+	result = REAL(statx)(dirfd, path, flags, mask, stx);
+	return likely(result == 0 || errno != ENOENT || (flags & AT_SYMLINK_NOFOLLOW)) ?
+		       result :
+		       statx_at(dirfd, path, flags, mask, stx);
+}
+static SLOW int access_at(int dirfd, const char *path, int mode, int flags)
 {
 	struct dx_place place;
 	enum dx_where at = where(dirfd, path, &place);
@@ -228,6 +234,19 @@ EXPORT int faccessat(int dirfd, const char *path, int mode, int flags)
 	return -1;
 }
 
+EXPORT int faccessat(int dirfd, const char *path, int mode, int flags)
+{
+	int result;
+
+	if (unlikely(!dx_active()))
+		return REAL(faccessat)(dirfd, path, mode, flags);
+	if (unlikely(!is_plain(dirfd, path)))
+		return access_at(dirfd, path, mode, flags);
+	result = REAL(faccessat)(dirfd, path, mode, flags);
+	return likely(result == 0 || errno != ENOENT || (flags & AT_SYMLINK_NOFOLLOW)) ?
+		       result :
+		       access_at(dirfd, path, mode, flags);
+}
 EXPORT int access(const char *path, int mode)
 {
 	return faccessat(AT_FDCWD, path, mode, 0);
