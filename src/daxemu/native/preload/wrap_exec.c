@@ -9,36 +9,19 @@
 
 extern char **environ;
 
-static const char *own_preload(void)
-{
-	static char *value;
-
-	if (!value)
-		value = getenv("LD_PRELOAD");
-	return value;
-}
-
 static char session_variable[PATH_MAX + 32];
 static char preload_variable[PATH_MAX + 32];
 
 /* Remember our two variables while the environment is whole. */
 __attribute__((constructor)) static void remember(void)
 {
+	const char *preload = getenv("LD_PRELOAD");
+
 	dx_init();
-	if (!dx_active() || !own_preload())
+	if (!dx_active() || !preload)
 		return;
 	snprintf(session_variable, sizeof(session_variable), "DAXEMU_SESSION=%.4095s", dx_session.directory);
-	snprintf(preload_variable, sizeof(preload_variable), "LD_PRELOAD=%.4095s", own_preload());
-}
-
-static bool has(char *const environment[], const char *variable)
-{
-	size_t name = strcspn(variable, "=") + 1;
-
-	for (; environment && *environment; environment++)
-		if (strncmp(*environment, variable, name) == 0)
-			return true;
-	return false;
+	snprintf(preload_variable, sizeof(preload_variable), "LD_PRELOAD=%.4095s", preload);
 }
 
 static size_t count(char *const list[])
@@ -50,46 +33,49 @@ static size_t count(char *const list[])
 	return n;
 }
 
-static bool is_variable(const char *text, const char *name)
-{
-	return strncmp(text, name, strlen(name)) == 0;
-}
-
-/* Ours first, then the libraries that somebody else preloads. */
-static char *merge_preload(const char *theirs, char *merged)
-{
-	size_t n = strlen(preload_variable);
-
-	if (strstr(theirs, "libdaxemu-preload.so"))
-		return (char *)theirs;
-	memcpy(merged, preload_variable, n);
-	merged[n] = ' ';
-	strcpy(merged + n + 1, strchr(theirs, '=') + 1);
-	return merged;
-}
-
-/* Room for that, if the environment needs it. */
-static size_t merged_size(char *const environment[])
+/* The variable that begins so ("NAME="), or NULL. */
+static char *find_variable(char *const environment[], const char *name)
 {
 	for (; environment && *environment; environment++)
-		if (is_variable(*environment, "LD_PRELOAD=") && !strstr(*environment, "libdaxemu-preload.so"))
-			return strlen(*environment) + strlen(preload_variable) + 2;
-	return 1;
+		if (strncmp(*environment, name, strlen(name)) == 0)
+			return *environment;
+	return NULL;
+}
+
+static bool is_foreign(const char *preload)
+{
+	return preload && !strstr(preload, "libdaxemu-preload.so");
+}
+
+/* Room for LD_PRELOAD with somebody else's libraries behind ours. */
+static size_t merged_size(char *const environment[])
+{
+	const char *theirs = find_variable(environment, "LD_PRELOAD=");
+
+	return is_foreign(theirs) ? strlen(theirs) + strlen(preload_variable) + 2 : 1;
+}
+
+static char *merge(const char *theirs, char *merged)
+{
+	strcpy(merged, preload_variable);
+	strcat(merged, " ");
+	return strcat(merged, strchr(theirs, '=') + 1);
 }
 
 /* The environment to hand on: the given one, or a copy in ROOM with what it lacks. */
 static char *const *complete(char *const environment[], char **room, char *merged)
 {
+	const char *session = find_variable(environment, "DAXEMU_SESSION=");
+	const char *preload = find_variable(environment, "LD_PRELOAD=");
 	size_t n = 0;
 
-	if (!session_variable[0])
+	if (!session_variable[0] || (session && preload && !is_foreign(preload)))
 		return environment;
 	for (; environment && environment[n]; n++)
-		room[n] = is_variable(environment[n], "LD_PRELOAD=") ? merge_preload(environment[n], merged) :
-								       environment[n];
-	if (!has(environment, "DAXEMU_SESSION="))
+		room[n] = environment[n] == preload && is_foreign(preload) ? merge(preload, merged) : environment[n];
+	if (!session)
 		room[n++] = session_variable;
-	if (!has(environment, "LD_PRELOAD="))
+	if (!preload)
 		room[n++] = preload_variable;
 	room[n] = NULL;
 	return room;
