@@ -41,6 +41,7 @@ def runtime_dir() -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def sessions_in_runtime_dir(runtime_dir, monkeypatch):
     """No test meets the sessions of another run, nor leaves one behind."""
+    monkeypatch.setenv("DAXEMU_SESSIONS_DIR", str(runtime_dir))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime_dir))
     monkeypatch.delenv("DAXEMU_SESSION", raising=False)
     yield

@@ -245,6 +245,7 @@ def test_the_umask_does_not_lock_the_next_session_out(runtime_dir):
 
 def test_a_relative_runtime_directory_is_ignored(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DAXEMU_SESSIONS_DIR")
     monkeypatch.setenv("XDG_RUNTIME_DIR", ".")
     with Engine() as engine:
         assert Path(engine.environ()["DAXEMU_SESSION"]).is_absolute()

@@ -15,7 +15,7 @@ from daxemu.session import layout
 @pytest.fixture(scope="module")
 def running(runtime_dir):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(runtime_dir))
+        patch.setenv("DAXEMU_SESSIONS_DIR", str(runtime_dir))
         with Engine() as engine:
             engine.add_region("4M")
             yield engine, engine.environ()["DAXEMU_SESSION"] + "/sock"

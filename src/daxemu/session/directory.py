@@ -20,7 +20,10 @@ _LONGEST_ROOT = 80
 
 
 def _candidates() -> list[Path]:
-    """Where sessions may be, best first; the same whatever state these directories are in."""
+    """Where sessions may be, best first: in $DAXEMU_SESSIONS_DIR alone, if that is set."""
+    chosen = Path(os.environ.get("DAXEMU_SESSIONS_DIR", "."))
+    if chosen.is_absolute():
+        return [chosen / f"daxemu-{os.getuid()}"]
     found = [Path("/dev/shm"), Path(tempfile.gettempdir()), Path("/tmp")]
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "."))
     if runtime.is_absolute() and runtime.is_dir() and runtime.stat().st_uid in (0, os.getuid()):

@@ -167,7 +167,7 @@ static inline bool dx_by_descriptor(const char *path)
 {
 	if (path[0] != '/' || (path[1] != 'p' && path[1] != 'd'))
 		return false;
-	return (strncmp(path, "/proc/", 6) == 0 && strstr(path + 6, "/fd/")) || strncmp(path, "/dev/fd/", 8) == 0 || strncmp(path, "/dev/std", 8) == 0;
+	return (strncmp(path, "/proc/", 6) == 0 && strstr(path, "/fd/")) || strncmp(path, "/dev/fd/", 8) == 0 || strncmp(path, "/dev/std", 8) == 0;
 }
 
 enum dx_where dx_locate(int dirfd, const char *path, struct dx_place *place);
