@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from daxemu import __version__
@@ -11,16 +15,62 @@ from daxemu.backing.store import BackingStore
 from daxemu.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pluggy
 
-__all__ = ["PluginInfo", "find_store", "list_plugins", "load_plugins", "registered_stores"]
+__all__ = ["PluginInfo", "find_store", "hooks", "list_plugins", "load_plugins", "registered_stores"]
+
+DISABLED = "DAXEMU_DISABLED_PLUGINS"
+TRACE = "DAXEMU_TRACE_HOOKS"
+
+
+def hooks() -> pluggy.HookRelay | None:
+    """Return the hooks to call, None where no plugin is but ours: then nothing is imported and nobody asked."""
+    return load_plugins().hook if load_plugins.cache_info().currsize or _is_any_installed() else None
+
+
+@cache
+def _is_any_installed() -> bool:
+    """Does any distribution have entry points for us? importlib.metadata would take longer to tell than a start."""
+    return any(map(_has_plugins, sys.path))
+
+
+def _has_plugins(directory: str) -> bool:
+    path = Path(directory)
+    if path.is_file():  # an archive: let importlib look into it
+        return True
+    with suppress(OSError):  # sys.path may name what is not there
+        for info in path.iterdir():
+            if info.suffix in (".dist-info", ".egg-info"):
+                with suppress(OSError):  # a distribution without any
+                    if b"[daxemu]" in (info / "entry_points.txt").read_bytes():
+                        return True
+    return False
+
+
+def _trace(manager: pluggy.PluginManager) -> None:
+    """Print each call of a hook and what came of it."""
+
+    def before(hook_name: str, _impls: object, kwargs: Mapping[str, object]) -> None:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
+        print(f"daxemu: hook {hook_name}({arguments})", file=sys.stderr)
+
+    def after(outcome: pluggy.Result[object], hook_name: str, _impls: object, _kwargs: object) -> None:
+        result = outcome.exception or outcome.get_result()
+        if result:
+            print(f"daxemu: hook {hook_name} -> {result!r}", file=sys.stderr)
+
+    manager.add_hookcall_monitoring(before, after)
 
 
 @cache
 def load_plugins() -> pluggy.PluginManager:
     """Return the manager with every installed plugin (entry point group ``daxemu``) loaded.
 
-    Raises UsageError naming the plugin for a hook that does not exist or has a wrong signature.
+    Those named in $DAXEMU_DISABLED_PLUGINS, separated by commas, are left out; with
+    $DAXEMU_TRACE_HOOKS every call of a hook is printed to stderr. Raises UsageError naming the
+    plugin for a hook that does not exist or has a wrong signature.
     """
     import pluggy
 
@@ -30,6 +80,10 @@ def load_plugins() -> pluggy.PluginManager:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(builtin, name="builtin")
+    for disabled in os.environ.get(DISABLED, "").split(","):
+        manager.set_blocked(disabled.strip())
+    if os.environ.get(TRACE):
+        _trace(manager)
     try:
         manager.load_setuptools_entrypoints(hookspecs.PROJECT)
         manager.check_pending()

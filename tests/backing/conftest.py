@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from daxemu.backing import tmpfs
-from daxemu.plugins import load_plugins
+from daxemu.plugins import _is_any_installed, load_plugins
 
 from .installed import install
 
@@ -23,9 +23,13 @@ def installed(tmp_path, monkeypatch):
     def installs(**sources):
         for name, source in sources.items():
             install(tmp_path, name, "1.0", source)
+        forget()
+
+    def forget():
         load_plugins.cache_clear()
+        _is_any_installed.cache_clear()
 
     yield installs
-    load_plugins.cache_clear()
+    forget()
     for name in [name for name in sys.modules if name.startswith("plugin_")]:
         del sys.modules[name]

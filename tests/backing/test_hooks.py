@@ -6,7 +6,7 @@ import pytest
 
 from daxemu import Engine, UsageError, __version__, hookspecs
 from daxemu.errors import UnavailableError
-from daxemu.plugins import find_store, list_plugins, load_plugins, registered_stores
+from daxemu.plugins import find_store, hooks, list_plugins, load_plugins, registered_stores
 
 STORE = """
 import os
@@ -98,3 +98,38 @@ def test_a_store_that_does_not_work_here_is_an_error_that_says_what_would_help(i
 
     with pytest.raises(UnavailableError, match=r"^backend 'tape' does not work here: no tape in drive; insert one$"):
         find_store("tape")
+
+
+def test_a_plugin_can_be_disabled_by_name(installed, monkeypatch):
+    monkeypatch.setenv("DAXEMU_DISABLED_PLUGINS", "drum, absent")
+    installed(tape=source("tape"), drum=source("drum", hook="no_such_hook"))
+
+    assert {store.name for store in registered_stores()} == {"tmpfs", "tape"}
+    assert [plugin.name for plugin in list_plugins()] == ["builtin", "tape"]
+
+
+def test_calls_of_hooks_can_be_traced(installed, monkeypatch, capsys):
+    monkeypatch.setenv("DAXEMU_TRACE_HOOKS", "1")
+    installed(tape=source("tape"))
+
+    registered_stores()
+
+    trace = capsys.readouterr().err.splitlines()
+    assert trace[0] == "daxemu: hook daxemu_register_backends()"
+    assert trace[1].startswith("daxemu: hook daxemu_register_backends -> [")
+    assert "TmpfsStore" in trace[1]
+
+
+@pytest.mark.parametrize("plugin", [False, True])
+def test_without_a_plugin_nothing_is_loaded_for_a_hook(installed, plugin):
+    installed(**({"tape": source("tape")} if plugin else {}))
+
+    assert (hooks() is not None) == plugin
+    assert load_plugins.cache_info().currsize == plugin
+
+
+def test_what_is_registered_by_hand_is_called_too(installed):
+    installed()
+    load_plugins()
+
+    assert hooks() is load_plugins().hook
