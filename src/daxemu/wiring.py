@@ -65,7 +65,7 @@ class Wiring:
     def open_session(self, core: DaxCore, store: Callable[[str, bytes], None]) -> Session:
         """Return the session; the first call makes it and shows what there is. ``store`` writes attributes."""
         if self.session is None:
-            session = Session(major=core.major, store=store)
+            session = Session(major=core.major, flavour=core.flavour, store=store)
             try:
                 session.show_bus(core.bus)
                 for region in core.regions.values():

@@ -44,6 +44,14 @@ def test_a_mapping_is_split_at_its_alignment_only(compiled, align):
         assert answer == REFUSED.get(call, "EINVAL" if call in SPLITS else "ok"), call
 
 
+@pytest.mark.parametrize(("kernel", "answer"), [("6.1", "ENOMEM"), ("6.12", "EINVAL")])
+def test_mapping_over_a_part_of_a_block_is_refused_as_by_that_kernel(compiled, kernel, answer):
+    with Engine(kernel=kernel) as engine:
+        device = engine.add_region("32M").devices[0]
+        answers = engine.run([compiled("vma"), device.path, str(device.align)], capture_output=True, text=True).stdout
+    assert f"MAP_ANONYMOUS | MAP_FIXED, -1, 0): {answer}\n" in answers
+
+
 def test_what_is_not_the_devices_is_left_alone(daxemu_run):
     """Between two mappings of a device lies ordinary memory; calls on it are the kernel's alone."""
     code = """

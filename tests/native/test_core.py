@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from daxemu import _core
+from daxemu.session import layout
 
 PAGE = mmap.PAGESIZE
 ALIGN = 2 << 20
@@ -98,6 +99,33 @@ def test_revocation_keeps_protection_place_and_data(backing):
     assert (mapping._read(ALIGN + 5, 5), read_only._read(5, 5)) == (b"hello", b"hello")
     assert read_only._write(5, b"x") == 5
     assert _core.sync_mappings(*identity(backing), True) == 0
+
+
+def test_each_reason_of_a_bus_error_holds_for_itself(backing):
+    """A block that is refused stays so when the device has died and come back."""
+    mapping = _core.Mapping(backing, 4 * ALIGN, 0, RW, True, ALIGN)
+    readable = lambda: [isinstance(mapping._read(i * ALIGN, 1), bytes) for i in range(4)]  # noqa: E731
+
+    assert _core.move_mappings(*identity(backing), ALIGN, 2 * ALIGN, layout.MOVED_REFUSED, True) == 1
+    assert readable() == [True, False, True, True]
+    assert _core.move_mappings(*identity(backing), 0, 2 * ALIGN, layout.MOVED_POISONED, True) == 2
+    assert readable() == [False, False, True, True]
+    _core.sync_mappings(*identity(backing), False)
+    assert readable() == [False] * 4
+    _core.move_mappings(*identity(backing), 0, 4 * ALIGN, layout.MOVED_POISONED, False)
+    assert readable() == [False] * 4
+    _core.sync_mappings(*identity(backing), True)
+    assert readable() == [True, False, True, True]
+    _core.move_mappings(*identity(backing), 0, 1 << 63, layout.MOVED_REFUSED, False)
+    assert readable() == [True] * 4
+
+
+def test_an_offset_that_no_device_reaches_says_nothing(backing):
+    """The high bits of an offset are ours; what a program asks for up there is past the end, dead or alive."""
+    mapping = _core.Mapping(backing, ALIGN, layout.MOVED_DEAD, RW, True, ALIGN)
+    assert _core.sync_mappings(*identity(backing), True) == 0
+    assert mapping._read(0, 1) == 0
+    assert _core.sync_mappings(*identity(backing), False) == 1
 
 
 def test_revocation_leaves_other_files_alone(backing):

@@ -15,20 +15,38 @@ class Flavour(NamedTuple):
     ``match_by_type``: soft-reserved memory and CXL memory go to kmem by themselves, and to
     device_dax only by ``new_id``. ``memmap_on_memory``: devices have that attribute.
     ``mapping_ignores_misaligned``: a misaligned range written to ``mapping`` is accepted and
-    dropped; otherwise it is ENXIO.
+    dropped; otherwise it is ENXIO. ``fixed_splits_enomem``: mmap with MAP_FIXED over a part of a
+    block of a mapping is ENOMEM; otherwise it is EINVAL. ``stack_forbids_huge``: a mapping made with
+    MAP_STACK has no huge pages, so every touch is SIGBUS where the alignment is 2 MiB or more.
     """
 
     name: str
     match_by_type: bool
     memmap_on_memory: bool
     mapping_ignores_misaligned: bool
+    fixed_splits_enomem: bool
+    stack_forbids_huge: bool
 
 
 FLAVOURS = {
     flavour.name: flavour
     for flavour in (
-        Flavour("6.1", match_by_type=False, memmap_on_memory=False, mapping_ignores_misaligned=False),
-        Flavour("6.12", match_by_type=True, memmap_on_memory=True, mapping_ignores_misaligned=True),
+        Flavour(
+            "6.1",
+            match_by_type=False,
+            memmap_on_memory=False,
+            mapping_ignores_misaligned=False,
+            fixed_splits_enomem=True,
+            stack_forbids_huge=False,
+        ),
+        Flavour(
+            "6.12",
+            match_by_type=True,
+            memmap_on_memory=True,
+            mapping_ignores_misaligned=True,
+            fixed_splits_enomem=False,
+            stack_forbids_huge=True,
+        ),
     )
 }
 DEFAULT_FLAVOUR = FLAVOURS["6.12"]

@@ -22,6 +22,10 @@ __all__ = [
     "HEADER",
     "MESSAGE",
     "MESSAGE_MAGIC",
+    "MOVED",
+    "MOVED_DEAD",
+    "MOVED_POISONED",
+    "MOVED_REFUSED",
     "NODE",
     "NODES_OFFSET",
     "NODE_ALIAS",
@@ -31,8 +35,8 @@ __all__ = [
     "NR_NODES",
     "OPEN",
     "OWNED_PATHS",
+    "QUIRKS",
     "REGISTER_NODE",
-    "REVOKED_OFFSET",
     "STORE",
     "STORE_MOST",
     "SYNC",
@@ -100,6 +104,7 @@ HEADER = Record(
         "nr_nodes": "I",
         "nr_aliases": "I",
         "nr_graves": "I",
+        "quirks": "Q",
     },
 )
 
@@ -148,8 +153,15 @@ MESSAGE = Record(
 # Below these directories only the emulated tree exists, whatever the machine has.
 OWNED_PATHS = ("/sys/bus/dax", "/sys/class/dax", "/sys/bus/nd", "/sys/class/nd")
 
-# A mapping is revoked by moving it this many bytes up in its backing file, far past the end.
-REVOKED_OFFSET = 1 << 50
+# Why every touch of a part of a mapping is SIGBUS: for each reason that holds it is moved up in its
+# backing file by so many bytes, far past the end of any device.
+MOVED_DEAD = 1 << 50  # the device is dead
+MOVED_REFUSED = 1 << 51  # the driver refuses every fault: it maps whole blocks, and here it may not
+MOVED_POISONED = 1 << 52  # the memory is broken
+MOVED = MOVED_DEAD | MOVED_REFUSED | MOVED_POISONED
+
+# The flavour's quirks that the C side has to know, by the names that they have there; bits of the header's ``quirks``.
+QUIRKS = ("fixed_splits_enomem", "stack_forbids_huge")
 
 CONSTANTS = {
     name: value
@@ -162,6 +174,7 @@ def c_header() -> str:
     """The whole as a C header."""
     defines = "".join(f"#define DX_{name} {value:#x}\n" for name, value in CONSTANTS.items())
     structs = "\n".join(record.c_struct() for record in (HEADER, DEVICE, NODE, MESSAGE))
+    defines += "".join(f"#define DX_QUIRK_{name.upper()} {1 << bit:#x}\n" for bit, name in enumerate(QUIRKS))
     owned = ", ".join(f'"{path}"' for path in OWNED_PATHS)
     return (
         "/* Generated from session/layout.py: change it there. */\n"

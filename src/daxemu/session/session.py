@@ -12,6 +12,7 @@ from daxemu.backing import BackingFile
 from daxemu.errors import KernelError
 from daxemu.kernel.bus import DaxBus
 from daxemu.kernel.device import DevDax
+from daxemu.kernel.flavour import Flavour
 from daxemu.kernel.region import DaxRegion
 from daxemu.session.directory import SessionDirectory, sweep
 from daxemu.session.projection import Projection
@@ -37,13 +38,13 @@ def _log() -> logging.Logger:
 class Session:
     """Directory, table, tree and server. Made when the first program is started; the engine tells it what changes."""
 
-    def __init__(self, *, major: int, store: Callable[[str, bytes], None]) -> None:
+    def __init__(self, *, major: int, flavour: Flavour, store: Callable[[str, bytes], None]) -> None:
         sweep()
         self._directory = SessionDirectory()
         self.path = self._directory.path
         self._projection = Projection(self.path)
         self._projecting = True
-        self._table = Table(self.path / "table", major=major)
+        self._table = Table(self.path / "table", major=major, flavour=flavour)
         self._devices: dict[int, DevDax] = {}
         self._aliases: dict[int, int] = {}  # descriptors by slot of the table
         self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, store, self._file_of)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from daxemu._core import table_write
 from daxemu.errors import KernelError
+from daxemu.kernel.flavour import Flavour
 from daxemu.kernel.ids import Ida
 from daxemu.session import layout
 
@@ -19,7 +20,7 @@ __all__ = ["Table"]
 class Table:
     """The one writer of a session's table."""
 
-    def __init__(self, path: Path, *, major: int) -> None:
+    def __init__(self, path: Path, *, major: int, flavour: Flavour) -> None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.ftruncate(fd, layout.TABLE_SIZE)
@@ -31,6 +32,7 @@ class Table:
             "version": layout.WIRE_VERSION,
             "owner_pid": os.getpid(),
             "major": major,
+            "quirks": sum(getattr(flavour, name) << bit for bit, name in enumerate(layout.QUIRKS)),
         }
         self._room = layout.NR_DEVICES
         self._alias_slots = Ida(layout.NR_NODES - layout.NR_DEVICES, "aliases of device nodes")

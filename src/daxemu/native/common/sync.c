@@ -2,7 +2,8 @@
 /*
  * Revocation without losing data: remap_file_pages moves a shared mapping within its own file, in
  * place and under the kernel's lock. Far past the end of the file every touch is SIGBUS; moved
- * back, the data is there. The kernel's own list of mappings says what there is to do.
+ * back, the data is there. How far tells why: each reason is a bit of the offset. The kernel's own
+ * list of mappings says what there is to do.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -60,21 +61,38 @@ static int move(const struct dx_vma *vma, uint64_t offset, int fd)
 }
 
 struct wish {
-	uint64_t dev, ino;
-	bool alive;
+	const struct dx_part *part;
+	uint64_t reason;
+	bool holds;
 	int file, changed, error;
 	dx_ours *ours;
 };
 
-static int sync_vma(const struct dx_vma *vma, void *context)
+/* Leave of VMA what lies in the part; false if nothing does. */
+static bool intersect(struct dx_vma *vma, const struct dx_part *part)
+{
+	uint64_t offset = vma->offset & ~DX_MOVED, after = offset + (vma->end - vma->start);
+	uint64_t first = part->first > offset ? part->first : offset, end = part->end < after ? part->end : after;
+	uint64_t start = vma->start;
+
+	if (first >= end)
+		return false;
+	vma->end = start + (end - offset) < part->to ? start + (end - offset) : part->to;
+	vma->start = start + (first - offset) > part->from ? start + (first - offset) : part->from;
+	vma->offset += vma->start - start;
+	return vma->start < vma->end;
+}
+
+static int move_vma(const struct dx_vma *vma, void *context)
 {
 	struct wish *wish = context;
-	bool revoked = vma->offset >= DX_REVOKED_OFFSET;
+	struct dx_vma part = *vma;
 	int status;
 
-	if (vma->ino != wish->ino || vma->dev != wish->dev || !vma->shared || revoked != wish->alive)
+	if (vma->ino != wish->part->ino || vma->dev != wish->part->dev || !vma->shared ||
+	    !(vma->offset & wish->reason) != wish->holds || !intersect(&part, wish->part))
 		return 0;
-	status = move(vma, wish->alive ? vma->offset - DX_REVOKED_OFFSET : vma->offset + DX_REVOKED_OFFSET, wish->file);
+	status = move(&part, part.offset ^ wish->reason, wish->file);
 	if (status < 0)
 		wish->error = status;
 	else
@@ -87,22 +105,29 @@ static int repair_vma(const struct dx_vma *vma, void *context)
 {
 	struct wish *wish = context;
 
-	if (vma->shared && vma->offset >= DX_REVOKED_OFFSET && !wish->ours(vma->dev, vma->ino))
-		move(vma, vma->offset - DX_REVOKED_OFFSET, -1);
+	if (vma->shared && (vma->offset & wish->reason) && vma->offset < DX_MOVED + DX_MOVED_DEAD && !wish->ours(vma->dev, vma->ino))
+		move(vma, vma->offset & ~DX_MOVED, -1);
 	return 0;
 }
 
-int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int file, dx_ours *ours, int maps)
+int dx_move_mappings(const struct dx_part *part, uint64_t reason, bool holds, int file, dx_ours *ours, int maps)
 {
-	struct wish wish = { .dev = dev, .ino = ino, .alive = alive, .file = file, .ours = ours };
-	int status = dx_each_vma(maps, sync_vma, &wish);
+	struct wish wish = { .part = part, .reason = reason, .holds = holds, .file = file, .ours = ours };
+	int status = dx_each_vma(maps, move_vma, &wish);
 
-	if (status == 0 && ours && wish.changed && !alive)
+	if (status == 0 && ours && wish.changed && holds)
 		dx_each_vma(maps, repair_vma, &wish);
 	if (status == 0 && wish.error == -EINVAL) {
 		/* A mapping that went away under our eyes? Then there is nothing left to do. */
 		wish.error = 0;
-		status = dx_each_vma(maps, sync_vma, &wish);
+		status = dx_each_vma(maps, move_vma, &wish);
 	}
 	return status < 0 ? status : wish.error ? wish.error : wish.changed;
+}
+
+int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int file, dx_ours *ours, int maps)
+{
+	const struct dx_part all = { .dev = dev, .ino = ino, .end = UINT64_MAX, .to = UINTPTR_MAX };
+
+	return dx_move_mappings(&all, DX_MOVED_DEAD, !alive, file, ours, maps);
 }

@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "layout.h"
+
 #ifndef MAP_SYNC
 #define MAP_SYNC 0x80000
 #endif
@@ -16,6 +18,7 @@
 #endif
 
 #define PAGE 4096UL
+#define FAR_UP (DX_MOVED_DEAD / 2)
 
 /* Flags that a driver which supports MAP_SYNC lets through MAP_SHARED_VALIDATE. */
 #define LEGACY_FLAGS (0x7c000000 | 0x0007ffff)
@@ -101,6 +104,9 @@ long dx_map(void *hint, size_t length, int prot, int flags, int fd, off_t offset
 		return status;
 	/* A fault finds the block that the address lies in, whatever the offset within it. */
 	offset &= ~(off_t)(align - 1);
+	/* Past the end is past the end; the high bits of offsets say why a mapping has been moved. */
+	if ((uint64_t)offset + rounded > FAR_UP)
+		offset = FAR_UP / 2 + (offset & (FAR_UP / 2 - 1));
 	if (!hint && !fixed) {
 		at = reserve(rounded, offset, align);
 		if (at < 0)

@@ -17,16 +17,27 @@ int dx_check_vma(bool alive, bool shared, uint64_t start, uint64_t end, uint64_t
  */
 long dx_map(void *hint, size_t length, int prot, int flags, int fd, off_t offset, bool alive, uint64_t align);
 
+/* The mappings that this process has of a file's bytes [first, end), as far as they lie at addresses [from, to). */
+struct dx_part {
+	uint64_t dev, ino;
+	uint64_t first, end;
+	uintptr_t from, to;
+};
+
 /*
- * Bring every mapping that this process has of the file (dev, ino) in line: revoked unless alive.
- * A revoked mapping stays where it is, and raises SIGBUS. Returns how many were changed, or
- * -errno. No memory is allocated, no lock taken; safe in a signal handler and in a thread that the
- * C library does not know. FD is the file, for where a mapping cannot be moved but must be made
- * again (valgrind, strict seccomp filters); -1 where there is none. OURS tells whether a file is
- * some device's: a mapping of another one that has just taken the place of ours, between the look
- * and the move, is moved back. NULL: there is nobody who could do that. MAPS as for dx_each_vma.
+ * Say that a REASON (one DX_MOVED_…) for every touch of these mappings being SIGBUS holds, or holds
+ * no longer. A mapping stays where it is; while any reason holds it raises SIGBUS. The part is
+ * made of whole pages. Returns how many mappings were changed, or -errno. No memory is allocated,
+ * no lock taken; safe in a signal handler and in a thread that the C library does not know. FD is
+ * the file, for where a mapping cannot be moved but must be made again (valgrind, strict seccomp
+ * filters); -1 where there is none. OURS tells whether a file is some device's: a mapping of
+ * another one that has just taken the place of ours, between the look and the move, is moved back.
+ * NULL: there is nobody who could do that. MAPS as for dx_each_vma.
  */
 typedef bool dx_ours(uint64_t dev, uint64_t ino);
+int dx_move_mappings(const struct dx_part *part, uint64_t reason, bool holds, int fd, dx_ours *ours, int maps);
+
+/* The same for all mappings of a file, and whether its device is alive. */
 int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int fd, dx_ours *ours, int maps);
 
 #endif

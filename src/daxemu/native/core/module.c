@@ -52,6 +52,24 @@ static PyObject *core_sync_mappings(PyObject *self, PyObject *args)
 	return PyLong_FromLong(status);
 }
 
+static PyObject *core_move_mappings(PyObject *self, PyObject *args)
+{
+	struct dx_part part = { .to = UINTPTR_MAX };
+	int holds, status, fd = -1;
+	unsigned long long dev, ino, first, end, reason;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "KKKKKp|i:move_mappings", &dev, &ino, &first, &end, &reason, &holds, &fd))
+		return NULL;
+	part.dev = dev, part.ino = ino, part.first = first, part.end = end;
+	Py_BEGIN_ALLOW_THREADS
+	status = dx_move_mappings(&part, reason, holds, fd, NULL, -1);
+	Py_END_ALLOW_THREADS
+	if (status < 0)
+		return dx_oserror(-status, "remap_file_pages", "a dax mapping");
+	return PyLong_FromLong(status);
+}
+
 static PyObject *core_table_write(PyObject *self, PyObject *args)
 {
 	Py_buffer table, bytes;
@@ -102,6 +120,8 @@ static PyMethodDef methods[] = {
 	  "check_vma(alive, shared, start, end, align): 0, or -errno as the kernel refuses the mapping." },
 	{ "sync_mappings", core_sync_mappings, METH_VARARGS,
 	  "sync_mappings(dev, ino, alive, fd=-1): revoke or restore this process's mappings of a file; how many." },
+	{ "move_mappings", core_move_mappings, METH_VARARGS,
+	  "move_mappings(dev, ino, first, end, reason, holds, fd=-1): make touches of these bytes SIGBUS; how many." },
 	{ "table_write", core_table_write, METH_VARARGS,
 	  "table_write(table, offset, bytes): change the shared table as seen by all readers at once." },
 	{ "die_with_parent", core_die_with_parent, METH_NOARGS,

@@ -49,6 +49,12 @@ static inline bool dx_active(void)
 	return dx_session.table != NULL;
 }
 
+/* Does the emulated kernel have this quirk, a DX_QUIRK_…? */
+static inline bool dx_quirk(uint64_t quirk)
+{
+	return dx_table_header(dx_session.table)->quirks & quirk;
+}
+
 /*
  * Find the real functions and the session; at the first call of a wrapper, and before main. A call
  * may come before the C library knows the environment (sanitizers make such), so the session may

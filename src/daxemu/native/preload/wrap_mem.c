@@ -63,7 +63,7 @@ EXPORT void *mmap(void *hint, size_t length, int prot, int flags, int fd, off_t 
 	if (likely(!over && !ours))
 		return REAL(mmap)(hint, length, prot, flags, fd, offset);
 	if (over && dx_would_split(hint, length))
-		return (void *)dx_edge(-EINVAL);
+		return (void *)dx_edge(dx_quirk(DX_QUIRK_FIXED_SPLITS_ENOMEM) ? -ENOMEM : -EINVAL);
 	if (over)
 		dx_lock_mappings();
 	if (ours) {
