@@ -17,6 +17,7 @@ from pathlib import Path
 from harness import Row, Samples, Worker, compile_program, interleave, ratio
 
 from daxemu import DaxDevice, Engine
+from daxemu.backing import BackingFile
 
 BUDGET = 1.00
 NOISE, QUICK_NOISE = 0.05, 0.15
@@ -31,9 +32,10 @@ _WORK = {
 
 
 def _backing(device: DaxDevice) -> Path:
-    """The file behind a device, by the label that its memfd has."""
-    mine = Path(f"/proc/{os.getpid()}/fd")
-    return next(fd for fd in mine.iterdir() if fd.readlink().name.startswith(f"memfd:{device.name} "))
+    """The file behind a device, as this process has it open."""
+    backing = device._device.backing
+    assert isinstance(backing, BackingFile)
+    return Path(f"/proc/{os.getpid()}/fd/{backing.fd}")
 
 
 def _measure(rounds: int, turn: int) -> Iterator[tuple[str, Samples]]:

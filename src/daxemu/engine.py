@@ -112,6 +112,7 @@ class Engine(Launcher):
         driver: str = DEVICE_DAX,
         idle: bool | None = None,
         scrub: bool = False,
+        reserve: bool = False,
     ) -> DaxRegion:
         """Add a region of ``size`` bytes that its devices have for themselves.
 
@@ -120,25 +121,31 @@ class Engine(Launcher):
         of it, as at boot. ``start`` is the physical address to show, by default above all memory.
         ``driver`` is what the first device is bound to: ``device_dax``, ``kmem``, ``none``, or
         ``auto`` for what the kernel does by itself. Memory that a device gives up keeps its contents
-        for the next that gets it, as on hardware; ``scrub`` zeroes it. UsageError: unknown provider, backend or driver,
-        a backend that does not work here, an alignment other than 4K, 2M, 1G, a size or start that
-        is not a multiple of it. ENOMEM: no memory for it.
+        for the next that gets it, as on hardware; ``scrub`` zeroes it. ``backend`` is a store's
+        name, or ``name:where``; with ``reserve`` all memory of a device is taken when it is made, so
+        that no touch ever lacks it. UsageError: unknown provider, backend or driver, a backend that
+        does not work here, an alignment other than 4K, 2M, 1G or smaller than the store's pages, a
+        size or start that is not a multiple of it. ENOMEM: more than a machine addresses. ENOSPC:
+        not so much memory is left to reserve.
         """
         found = find_provider(provider)
-        store = find_backend(backend)()
         length, alignment = parse_size(size), parse_size(align)
         if alignment not in ALIGNMENTS:
             raise UsageError(f"alignment {align!r}: a device is aligned to {', '.join(map(format_size, ALIGNMENTS))}")
         if length == 0 or length % alignment:
             unit = format_size(alignment)
             raise UsageError(f"size {size!r} is not a multiple of the alignment {unit}; give a size such as {unit!r}")
+        store = find_backend(backend)
+        if alignment < store.page_size:
+            pages = format_size(store.page_size)
+            raise UsageError(f"alignment {align!r}: the pages of backend {backend!r} are {pages}; align to that")
         if driver not in ("auto", "none", *self._core.driver_names):
             raise UsageError(f"unknown driver {driver!r}; there are: {', '.join(self._core.driver_names)}, none, auto")
         with self._operation() as core:
             at = self._next_start if start is None else parse_size(start)
             if at % alignment or at in self._wiring.memories:
                 raise UsageError(f"start {at:#x} is taken, or not a multiple of the alignment {format_size(alignment)}")
-            self._wiring.memories[at] = RegionMemory(store, scrub=scrub)
+            self._wiring.memories[at] = RegionMemory(store, scrub=scrub, reserve=reserve)
             empty = not found.static if idle is None else idle
             try:
                 region = core.add_region(found, start=at, size=length, align=alignment, idle=empty, driver=driver)

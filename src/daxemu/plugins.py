@@ -100,21 +100,23 @@ def registered_stores() -> list[type[BackingStore]]:
     return [store for stores in load_plugins().hook.daxemu_register_backends() for store in stores]
 
 
-def find_store(name: str) -> type[BackingStore]:
-    """Return the store of that name. Raises UsageError if there is none, or if it does not work here.
+def find_store(backend: str) -> BackingStore:
+    """Return the store that ``name`` or ``name:where`` means.
 
-    Looking for installed plugins takes longer than starting a program; for a store that is built
-    in the built-in plugin is asked alone.
+    Raises UsageError if there is none, UnavailableError if it does not work here. Looking for
+    installed plugins takes longer than starting a program; for a store that is built in the
+    built-in plugin is asked alone.
     """
+    name, _, where = backend.partition(":")
     stores = {store.name: store for store in builtin.daxemu_register_backends()}
     if name not in stores:
         stores = {store.name: store for store in registered_stores()}
     if name not in stores:
         raise UsageError(f"unknown backend {name!r}; there are: {', '.join(sorted(stores))} (plugins bring more)")
-    probe = stores[name].probe()
+    probe = stores[name].probe(where)
     if not probe.available:
-        raise UnavailableError(f"backend {name!r} does not work here: {probe}")
-    return stores[name]
+        raise UnavailableError(f"backend {backend!r} does not work here: {probe}")
+    return stores[name](where)
 
 
 class PluginInfo(NamedTuple):

@@ -22,6 +22,7 @@ class RegionSpec(NamedTuple):
     backend: str = "tmpfs"
     start: str = ""
     driver: str = "device_dax"
+    reserve: str = "no"
 
     @classmethod
     def parse(cls, text: str) -> RegionSpec:
@@ -34,6 +35,8 @@ class RegionSpec(NamedTuple):
             if key in values:
                 raise UsageError(f"region {text!r}: {key} is given twice")
             values[key] = value
+        if values.get("reserve", "no") not in ("yes", "no"):
+            raise UsageError(f"region {text!r}: reserve is yes or no")
         return cls(**values)
 
     def add_to(self, engine: Engine) -> DaxRegion:
@@ -46,4 +49,5 @@ class RegionSpec(NamedTuple):
             start=self.start or None,
             driver=self.driver,
             idle=False,
+            reserve=self.reserve == "yes",
         )

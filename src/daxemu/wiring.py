@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from daxemu._core import sync_mappings
 from daxemu.backing import BackingFile
 from daxemu.backing.memory import DeviceMemory, RegionMemory
-from daxemu.errors import KernelError
 from daxemu.kernel.device import DevDax
 from daxemu.session.session import Session
 
@@ -31,12 +29,7 @@ class Wiring:
 
     def create_backing(self, device: DevDax) -> Backing:
         """Memory for a device, from its region's store, with what its ranges held before."""
-        memory = self.memories[device.region.start]
-        try:
-            backing = DeviceMemory(memory, device)
-        except OSError as error:
-            name = memory.store.name
-            raise KernelError(error.errno or errno.ENOMEM, f"backend {name!r}: {error.strerror}") from error
+        backing = DeviceMemory(self.memories[device.region.start], device)
         device.inode.i_mapping.i_mmap.append(_Processes(self, device))
         return backing
 

@@ -1,18 +1,12 @@
-"""Stores to be looked at, plugins to be installed."""
+"""Plugins to be installed."""
 
 import sys
 
 import pytest
 
-from daxemu.backing import tmpfs
 from daxemu.plugins import _is_any_installed, load_plugins
 
 from .installed import install
-
-
-@pytest.fixture
-def store():
-    return tmpfs.TmpfsStore()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ class Store(TmpfsStore):
     name = "{name}"
 
     @classmethod
-    def probe(cls):
+    def probe(cls, where=""):
         return Probe({available}, "no tape in drive", "insert one")
 
     def create(self, label, size):
@@ -48,7 +48,7 @@ def test_daxemu_register_backends_brings_stores_that_devices_can_be_made_of(inst
     installed(tape=source())
 
     with Engine() as engine, engine.add_region("4M", backend="tape").devices[0].open() as file:
-        assert os.readlink(f"/proc/self/fd/{file.fileno()}").startswith("/memfd:tape-dax0.0 ")
+        assert "tape-dax0.0" in os.readlink(f"/proc/self/fd/{file.fileno()}")
 
 
 def test_daxemu_register_backends_of_all_plugins_are_called(installed):
@@ -60,7 +60,8 @@ def test_daxemu_register_backends_of_all_plugins_are_called(installed):
 def test_daxemu_register_backends_is_how_the_built_in_store_comes():
     [builtin] = [plugin for plugin in list_plugins() if plugin.name == "builtin"]
 
-    assert builtin.backends == {"tmpfs": "available"}
+    assert builtin.backends.keys() == {"tmpfs"}
+    assert builtin.backends["tmpfs"].startswith("available: ")
     assert builtin.version == __version__
 
 

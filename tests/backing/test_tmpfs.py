@@ -2,17 +2,35 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from daxemu import Engine, KernelError
+from daxemu import Engine, KernelError, UnavailableError, UsageError
 from daxemu.backing import BackingFile, tmpfs
+from daxemu.plugins import find_store
 from tests.conftest import require
 
 M = 1 << 20
 IMPOSSIBLE = [900 << 40, 1 << 62]
+
+
+@pytest.fixture(params=["", "memfd"], ids=["huge", "memfd"])
+def store(request):
+    made = tmpfs.TmpfsStore(request.param)
+    made.destroy(made.create("warm-up", 0))  # the one mount of this process
+    return made
+
+
+@pytest.fixture
+def no_huge_pages(monkeypatch):
+    def refuse():
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(tmpfs, "_huge_mount", refuse)
 
 
 @pytest.fixture
@@ -37,29 +55,58 @@ def open_files():
 
 
 def test_the_store_works_here(store):
-    assert store.probe().available
-    assert str(store.probe()) == "available"
+    assert store.probe(store.where).available
+    assert str(store.probe(store.where)).startswith("available: ")
 
 
 def test_probing_changes_nothing(store):
     before = open_files()
 
-    store.probe()
+    store.probe(store.where)
 
     assert open_files() == before
 
 
-def test_without_memfd_the_probe_says_why_and_what_would_help(store, monkeypatch):
+def test_without_huge_pages_there_are_memfds_and_the_probe_says_so(no_huge_pages):
+    store = tmpfs.TmpfsStore()
+    fd = store.create("dax0.0", M)
+
+    assert os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:dax0.0 ")
+    assert str(store.probe()) == "available: memfd, no huge pages: Operation not permitted"
+    store.destroy(fd)
+
+
+def test_who_insists_on_huge_pages_is_told_why_there_are_none(no_huge_pages):
+    with pytest.raises(UnavailableError, match="'tmpfs:huge' does not work here: Operation not permitted; run"):
+        find_store("tmpfs:huge")
+
+
+def test_another_kind_of_tmpfs_is_an_error():
+    with pytest.raises(UsageError, match="write tmpfs, tmpfs:huge or tmpfs:memfd"):
+        find_store("tmpfs:tape")
+
+
+def test_without_memfd_the_probe_says_why_and_what_would_help(monkeypatch, no_huge_pages):
     def refuse(name):
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "memfd_create", refuse)
-    probe = store.probe()
+    probe = tmpfs.TmpfsStore.probe()
 
     assert not probe.available
     assert str(probe) == f"{probe.reason}; {probe.remedy}"
     assert "Operation not permitted" in probe.reason
     assert "seccomp" in probe.remedy
+
+
+def test_an_aligned_mapping_has_huge_pages():
+    store = tmpfs.TmpfsStore()
+    if "no huge pages" in str(store.probe()):
+        pytest.skip("no right to mount a tmpfs: run as root, or allow user namespaces")
+    with Engine() as engine, engine.add_region("8M").devices[0].open() as file, file.mmap() as memory:
+        memory[0:1] = b"x"
+        smaps = Path("/proc/self/smaps").read_text().partition(f"{memory.address:x}-")[2]
+        assert re.search(r"ShmemPmdMapped: +2048 kB", smaps.partition("VmFlags")[0])
 
 
 @pytest.mark.parametrize("size", [0, 4096, 4 * M])
@@ -82,7 +129,7 @@ def test_a_new_file_takes_no_memory_until_it_is_written(store):
 
 
 def test_the_file_bears_the_name_of_its_device(fd):
-    assert os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:dax0.0 ")
+    assert re.match(r"/(memfd:)?dax0\.0[ .]", os.readlink(f"/proc/self/fd/{fd}"))
 
 
 def test_the_descriptor_does_not_reach_programs(fd):
@@ -149,17 +196,55 @@ def test_a_file_cannot_grow_past_all_memory_and_stays_as_it_is(store, fd, size):
     assert os.fstat(fd).st_size == 4 * M
 
 
+def test_a_file_far_larger_than_memory_costs_nothing(store):
+    fd = store.create("dax0.0", 1 << 40)
+
+    assert os.fstat(fd).st_blocks == 0
+    store.destroy(fd)
+
+
+def test_what_is_reserved_has_memory(store):
+    fd = store.create("dax0.0", 8 * M)
+
+    store.reserve(fd, 8 * M)
+
+    assert os.fstat(fd).st_blocks * 512 == 8 * M
+    store.destroy(fd)
+
+
 @pytest.mark.parametrize(("limit", "allowed"), [("1048576\n", False), ("8388608\n", True), ("max\n", True)])
-def test_the_limit_of_a_container_is_a_limit(store, tmp_path, monkeypatch, limit, allowed):
-    path = tmp_path / "memory.max"
-    path.write_text(limit)
-    monkeypatch.setattr(tmpfs, "_CGROUP_LIMITS", (str(tmp_path / "absent"), str(path)))
+def test_what_a_container_has_left_is_the_limit_of_a_reservation(store, tmp_path, monkeypatch, limit, allowed):
+    (tmp_path / "max").write_text(limit)
+    (tmp_path / "current").write_text("4096\n")
+    absent = (str(tmp_path / "absent"), str(tmp_path / "absent"))
+    monkeypatch.setattr(tmpfs, "_CGROUPS", (absent, (str(tmp_path / "max"), str(tmp_path / "current"))))
+    fd = store.create("dax0.0", 4 * M)
 
     if allowed:
-        store.destroy(store.create("dax0.0", 4 * M))
+        store.reserve(fd, 4 * M)
     else:
-        with pytest.raises(OSError, match="4M is more than the 1M of memory there is"):
-            store.create("dax0.0", 4 * M)
+        with pytest.raises(OSError, match="4M to be reserved, but only 0M of memory are left") as caught:
+            store.reserve(fd, 4 * M)
+        assert caught.value.errno == errno.ENOSPC
+        assert os.fstat(fd).st_blocks == 0
+    store.destroy(fd)
+
+
+def test_a_region_that_cannot_be_reserved_is_not_made():
+    with Engine() as engine:
+        with pytest.raises(KernelError, match="ask for less, or without reserve") as caught:
+            engine.add_region("1T", reserve=True)
+        assert caught.value.errno == errno.ENOSPC
+        assert engine.regions == []
+
+
+def test_a_device_that_cannot_be_reserved_keeps_its_size():
+    with Engine() as engine:
+        device = engine.add_region("1T", provider="hmem", reserve=True).create_device("4M")
+        with pytest.raises(KernelError) as caught:
+            device.resize("512G")
+        assert caught.value.errno == errno.ENOSPC
+        assert device.size == 4 * M
 
 
 def test_a_file_that_cannot_be_made_large_enough_leaves_nothing(store, full):

@@ -18,7 +18,7 @@ class TapeStore(BackingStore):
     name = "tape"
 
     @classmethod
-    def probe(cls):
+    def probe(cls, where=""):
         return Probe(False, "no tape in [drive0]", "insert one")
 
     def create(self, label, size):
@@ -40,7 +40,9 @@ def tape(tmp_path, monkeypatch):
 def test_the_built_in_store_is_a_plugin_like_any_other(daxemu):
     plugins = json.loads(daxemu("plugins", "--json").stdout)
 
-    assert {"name": "builtin", "version": __version__, "backends": {"tmpfs": "available"}} in plugins
+    [builtin] = [plugin for plugin in plugins if plugin["name"] == "builtin"]
+    assert builtin["version"] == __version__
+    assert builtin["backends"]["tmpfs"].startswith("available: ")
 
 
 def test_json_tells_of_an_installed_plugin_and_why_its_store_does_not_work(daxemu, tape):

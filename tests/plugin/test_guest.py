@@ -38,7 +38,7 @@ class TapeStore(BackingStore):
     name = "tape"
 
     @classmethod
-    def probe(cls):
+    def probe(cls, where=""):
         return Probe(False, "no tape in drive", "insert one")
 
     def create(self, label, size):

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
-__all__ = ["BackingFile", "BackingStore", "Probe"]
+from daxemu._core import punch_hole
+
+__all__ = ["BackingFile", "BackingStore", "Probe", "copy_written"]
+
+_CHUNK = 1 << 20
+_FICLONE = 0x40049409
 
 
 class Probe(NamedTuple):
-    """Whether a store works on this machine; if not, why, and what would help."""
+    """Whether a store works on this machine; if so, how; if not, why, and what would help."""
 
     available: bool
     reason: str = ""
     remedy: str = ""
 
     def __str__(self) -> str:
-        return "available" if self.available else f"{self.reason}; {self.remedy}"
+        if self.available:
+            return f"available: {self.reason}" if self.reason else "available"
+        return f"{self.reason}; {self.remedy}"
 
 
 class BackingFile:
@@ -50,16 +58,26 @@ class BackingFile:
 class BackingStore(ABC):
     """A way to keep devices' bytes. Subclass it and return the class from ``daxemu_register_backends``.
 
-    ``name`` is what users write; ``page_size`` the unit of the store's page tables in bytes.
+    ``name`` is what users write; of ``backend=name:where`` the class gets ``where``. ``page_size``
+    is the unit of the store's page tables in bytes: devices of a smaller alignment are refused.
+    ``reserves``: memory for all of a device is taken when it is made, whether the region asks for
+    it or not. ``map_sync``: the files can be mapped with MAP_SYNC, and are when a program asks for
+    it. ``persistent``: what is written outlives the session.
     """
 
     name: ClassVar[str]
-    page_size: ClassVar[int] = 4096
+    page_size: int = 4096
+    reserves: bool = False
+    map_sync: bool = False
+    persistent: bool = False
+
+    def __init__(self, where: str = "") -> None:
+        self.where = where
 
     @classmethod
     @abstractmethod
-    def probe(cls) -> Probe:
-        """Tell whether the store works here, without changing anything."""
+    def probe(cls, where: str = "") -> Probe:
+        """Tell whether the store works here, and there, without changing anything."""
 
     @abstractmethod
     def create(self, label: str, size: int) -> int:
@@ -72,6 +90,60 @@ class BackingStore(ABC):
         """Change a file's size in bytes."""
         os.ftruncate(fd, size)
 
+    def reserve(self, fd: int, size: int) -> None:
+        """Take memory for the first ``size`` bytes, so that no touch of them ever lacks it. ENOSPC, ENOMEM."""
+        if size:
+            os.posix_fallocate(fd, 0, size)
+
+    def park(self, size: int) -> int:
+        """Return a file for what devices give up, ``size`` bytes of mostly nothing."""
+        return self.create("dax region", size)
+
+    def copy(self, source: int, source_at: int, target: int, target_at: int, length: int) -> None:
+        """Copy ``length`` bytes between files. What was never written may be left out: the target is zero there."""
+        copy_written(source, source_at, target, target_at, length)
+
+    def discard(self, fd: int, offset: int, length: int) -> None:
+        """Make bytes zero and give their memory back."""
+        punch_hole(fd, offset, length)
+
+    def clone(self, fd: int, label: str) -> int:
+        """Return a new file with the same bytes: sharing them where the file system can, else by a copy."""
+        size = os.fstat(fd).st_size
+        twin = self.create(label, size)
+        try:
+            if not _share(fd, twin):
+                self.copy(fd, 0, twin, 0, size)
+        except BaseException:
+            self.destroy(twin)
+            raise
+        return twin
+
     def destroy(self, fd: int) -> None:
-        """Close a file that ``create`` made and free its memory."""
+        """Close a file that ``create`` or ``clone`` made and free its memory."""
         os.close(fd)
+
+
+def copy_written(source: int, source_at: int, target: int, target_at: int, length: int) -> None:
+    """Copy what has been written in a part of a sparse file; holes stay as they are in the target."""
+    at, end = source_at, source_at + length
+    while at < end:
+        try:
+            at = os.lseek(source, at, os.SEEK_DATA)
+        except OSError:  # no data behind this
+            return
+        hole = min(os.lseek(source, at, os.SEEK_HOLE), end) if at < end else end
+        while at < hole:
+            data = os.pread(source, min(_CHUNK, hole - at), at)
+            if not data:  # the file has been cut under us
+                return
+            at += os.pwrite(target, data, at - source_at + target_at)
+
+
+def _share(source: int, target: int) -> bool:
+    """Have two files share their bytes until one is written (reflink); false where that cannot be."""
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:
+        return False
+    return True

@@ -11,5 +11,6 @@ PyObject *dx_oserror(int error, const char *call, const char *about);
 extern PyType_Spec dx_mapping_spec;
 
 PyObject *dx_elf_facts(PyObject *self, PyObject *argument);
+PyObject *dx_huge_tmpfs(PyObject *self, PyObject *args);
 
 #endif
