@@ -14,6 +14,7 @@ from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.ports import Event
 from daxemu.kernel.providers import find_provider
+from daxemu.kernel.uevent import Uevent
 
 BUDGET = 1.5
 
@@ -28,6 +29,12 @@ class _Nothing:
         return self
 
     def publish(self, event: Event) -> None:
+        pass
+
+    def uevent(self, event: Uevent) -> None:
+        pass
+
+    def log(self, level: int, text: str) -> None:
         pass
 
     def resize(self, size: int) -> None:

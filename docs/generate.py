@@ -23,6 +23,7 @@ from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.ports import Event
 from daxemu.kernel.providers import find_provider
+from daxemu.kernel.uevent import Uevent
 from daxemu.sysfs import attributes
 from daxemu.sysfs.tree import File, bus_tree
 
@@ -52,6 +53,12 @@ class _Nowhere:
         return self
 
     def publish(self, event: Event) -> None:
+        pass
+
+    def uevent(self, event: Uevent) -> None:
+        pass
+
+    def log(self, level: int, text: str) -> None:
         pass
 
     def resize(self, size: int) -> None:
@@ -97,7 +104,7 @@ def device_attributes() -> str:
 
 def mapping_attributes() -> str:
     """Attributes of one of a device's ranges."""
-    return _table(*_attribute_rows(attributes.MAPPING_ATTRIBUTES, _sample().ranges[0]))
+    return _table(*_attribute_rows(attributes.MAPPING_ATTRIBUTES, _sample().mappings()[0]))
 
 
 def bus_files() -> str:

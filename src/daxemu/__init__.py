@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from daxemu.errors import DaxBusError, DaxemuError, KernelError, UnavailableError, UsageError
     from daxemu.file import DaxFile
     from daxemu.hookspecs import hookimpl
+    from daxemu.kernel.uevent import Uevent
+    from daxemu.kmsg import Kmsg, KmsgRecord
     from daxemu.mapping import DaxMapping
+    from daxemu.monitor import Monitor
     from daxemu.region import DaxRegion
 
 __all__ = [
@@ -25,6 +28,10 @@ __all__ = [
     "DaxemuError",
     "Engine",
     "KernelError",
+    "Kmsg",
+    "KmsgRecord",
+    "Monitor",
+    "Uevent",
     "UnavailableError",
     "UsageError",
     "hookimpl",
@@ -43,7 +50,11 @@ _HOMES = {
     "UsageError": "errors",
     "DaxFile": "file",
     "hookimpl": "hookspecs",
+    "Uevent": "kernel.uevent",
+    "Kmsg": "kmsg",
+    "KmsgRecord": "kmsg",
     "DaxMapping": "mapping",
+    "Monitor": "monitor",
 }
 
 

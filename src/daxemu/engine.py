@@ -23,7 +23,9 @@ from daxemu.kernel.providers import find_provider
 from daxemu.kernel.pseudofs import NodeInode
 from daxemu.kernel.region import ALIGNMENTS
 from daxemu.kernel.region import DaxRegion as KernelRegion
+from daxemu.kmsg import Kmsg
 from daxemu.launch.start import Launcher
+from daxemu.monitor import Monitor
 from daxemu.plugins import find_store as find_backend
 from daxemu.region import DaxRegion
 from daxemu.sysfs.tree import find_store
@@ -100,6 +102,16 @@ class Engine(Launcher):
     def devices(self) -> list[DaxDevice]:
         """All devices of all regions."""
         return [device for region in self.regions for device in region.devices]
+
+    @property
+    def kmsg(self) -> Kmsg:
+        """What the emulated kernel logs, as dmesg would show it."""
+        return self._wiring.kmsg
+
+    def monitor(self) -> Monitor:
+        """Listen for uevents from now on, as with pyudev: ``poll(timeout)``, or iterate."""
+        with self._operation():
+            return Monitor(self._wiring)
 
     def add_region(
         self,
@@ -185,6 +197,10 @@ class Engine(Launcher):
                 return
             with ExitStack() as steps:
                 steps.callback(atexit.unregister, self.close)
+                for monitor in tuple(self._wiring.monitors):
+                    steps.callback(monitor.close)
+                steps.callback(self._wiring.kmsg._close)
+                steps.callback(self._wiring.tell_plugins, self)
                 steps.callback(setattr, self, "_closed", True)
                 if self._wiring.session is not None:
                     steps.callback(self._wiring.session.close)
@@ -201,7 +217,10 @@ class Engine(Launcher):
         with self._lock:
             if self._closed:
                 raise UsageError("the engine is closed")
-            yield self._core
+            try:
+                yield self._core
+            finally:
+                self._wiring.tell_plugins(self)
 
     def _resize(self, device: DevDax, size: int) -> None:
         """Resize as an administrator does: unbound; bound again whatever happens, an idle device to device_dax."""

@@ -9,12 +9,17 @@ from daxemu._core import sync_mappings
 from daxemu.backing import BackingFile
 from daxemu.backing.memory import DeviceMemory, RegionMemory
 from daxemu.kernel.device import DevDax
+from daxemu.kmsg import Kmsg
+from daxemu.plugins import hooks
 from daxemu.session.session import Session
 
 if TYPE_CHECKING:
+    from daxemu.engine import Engine
     from daxemu.file import DaxFile
     from daxemu.kernel.core import DaxCore
     from daxemu.kernel.ports import Backing, Event
+    from daxemu.kernel.uevent import Uevent
+    from daxemu.monitor import Monitor
 
 __all__ = ["Wiring"]
 
@@ -26,6 +31,9 @@ class Wiring:
         self.memories: dict[int, RegionMemory] = {}  # by the start of the region
         self.files: set[DaxFile] = set()  # that may have mappings in this interpreter
         self.session: Session | None = None
+        self.kmsg = Kmsg()
+        self.monitors: list[Monitor] = []
+        self._untold: list[Uevent] = []
 
     def create_backing(self, device: DevDax) -> Backing:
         """Memory for a device, from its region's store, with what its ranges held before."""
@@ -46,6 +54,29 @@ class Wiring:
             self.session.show_region(subject)
         if event.action == "remove":
             self.memories.pop(subject.start).close()
+
+    def uevent(self, event: Uevent) -> None:
+        """Hand a uevent to who listens; plugins hear of it when the operation is over."""
+        for monitor in tuple(self.monitors):
+            monitor._receive(event)
+        self._untold.append(event)
+
+    def log(self, level: int, text: str) -> None:
+        """Add a line to the kernel's log."""
+        self.kmsg._append(level, text)
+
+    def tell_plugins(self, engine: Engine) -> None:
+        """Call the hook for what has happened since. A hook that fails is reported, and hinders nobody."""
+        while self._untold:
+            event = self._untold.pop(0)
+            try:
+                relay = hooks()
+                if relay is not None:
+                    relay.daxemu_uevent(engine=engine, event=event)
+            except Exception:
+                import logging
+
+                logging.getLogger("daxemu").exception("the hook daxemu_uevent of a plugin failed")
 
     def synchronise(self, device: DevDax) -> None:
         """Bring every mapping of every process in line with whether the device is alive."""

@@ -1,5 +1,6 @@
 """Plugins and the hooks that they implement."""
 
+import importlib
 import os
 
 import pytest
@@ -134,3 +135,28 @@ def test_what_is_registered_by_hand_is_called_too(installed):
     load_plugins()
 
     assert hooks() is load_plugins().hook
+
+
+LISTENER = """
+import daxemu
+
+heard = []
+
+@daxemu.hookimpl
+def daxemu_uevent(engine, event):
+    heard.append((event.action, event.sys_name, [device.name for device in engine.devices]))
+    {trouble}
+"""
+
+
+@pytest.mark.parametrize("trouble", ["pass", "raise RuntimeError('of no use')"])
+def test_daxemu_uevent_is_called_after_the_operation(installed, caplog, trouble):
+    installed(ear=LISTENER.format(trouble=trouble))
+
+    with Engine() as engine:
+        engine.add_region("2M")
+        heard = importlib.import_module("plugin_ear").heard
+        assert [(action, name) for action, name, _ in heard] == [(a, "dax0.0") for a in ("add", "add", "bind", "bind")]
+        assert heard[0][2] == ["dax0.0"]  # the operation is over: the device is there
+    assert heard[-1][:2] == ("remove", "dax0.0")
+    assert bool(caplog.records) == (trouble != "pass")

@@ -19,6 +19,7 @@ from daxemu.kernel.ports import Event
 from daxemu.kernel.pseudofs import AddressSpace, DaxSuperBlock, NodeInode
 from daxemu.kernel.ranges import RangeTree
 from daxemu.kernel.region import DaxRegion
+from daxemu.kernel.uevent import Uevent
 
 M = 1 << 20
 G = 1 << 30
@@ -48,6 +49,8 @@ class FakePorts:
     def __init__(self) -> None:
         self.backings: list[FakeBacking] = []
         self.events: list[str] = []
+        self.uevents: list[Uevent] = []
+        self.kmsg: list[tuple[int, str]] = []
         self.shown: dict[str, object] = {}
 
     def create_backing(self, device: DevDax) -> FakeBacking:
@@ -68,6 +71,12 @@ class FakePorts:
             self.shown[name] = state
         else:
             self.shown.pop(name, None)
+
+    def uevent(self, event: Uevent) -> None:
+        self.uevents.append(event)
+
+    def log(self, level: int, text: str) -> None:
+        self.kmsg.append((level, text))
 
 
 class Mapper:

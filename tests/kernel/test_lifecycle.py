@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from daxemu.kernel.bus import DAX_BUS_NAME, DaxBus
+from daxemu.kernel.bus import DAX_BUS_NAME
 from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.drivers import Driver
@@ -98,8 +98,8 @@ def test_removing_a_region_removes_its_devices(core: DaxCore, region: DaxRegion,
     ports.events.clear()
     core.remove_region(region)
     assert ports.events == [
-        *("remove dax0.0", "change region0"),
         *("kill dax0.1", "unbind dax0.1", "remove dax0.1", "change region0"),
+        *("remove dax0.0", "change region0"),
         "remove region0",
     ]
     assert core.bus.devices == {}
@@ -259,8 +259,8 @@ def test_a_driver_that_leaves_lets_all_its_devices_go(core: DaxCore, region: Dax
     assert errno_of(core.bus.bind, device) == errno.ENODEV
 
 
-def test_a_driver_says_what_it_does_on_its_own(device: DevDax):
-    for duty in (Driver(DaxBus()).probe, Driver(DaxBus()).remove):
+def test_a_driver_says_what_it_does_on_its_own(core: DaxCore, device: DevDax):
+    for duty in (Driver(core.bus).probe, Driver(core.bus).remove):
         with pytest.raises(NotImplementedError):
             duty(device)
 

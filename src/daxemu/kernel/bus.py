@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from daxemu.errors import KernelError
 from daxemu.kernel.drivers import DeviceDax, Driver, Kmem
-from daxemu.kernel.flavour import DEFAULT_FLAVOUR, Flavour
 from daxemu.kernel.ports import Event
+from daxemu.kernel.uevent import Kobject
 
 if TYPE_CHECKING:
+    from daxemu.kernel.core import DaxCore
     from daxemu.kernel.device import DevDax
 
 __all__ = ["DAX_BUS_NAME", "DaxBus"]
@@ -24,11 +25,16 @@ class DaxBus:
 
     name = DAX_BUS_NAME
 
-    def __init__(self, flavour: Flavour = DEFAULT_FLAVOUR) -> None:
-        self.flavour = flavour
+    def __init__(self, core: DaxCore) -> None:
+        self.core = core
+        self.flavour = core.flavour
         self.devices: dict[str, DevDax] = {}
         self.drivers: dict[str, Driver] = {}
         self.autoprobe = True
+
+    def kobject(self) -> Kobject:
+        """The bus itself."""
+        return Kobject(f"/bus/{self.name}", "bus", {})
 
     def register_driver(self, driver: Driver) -> None:
         """Make a driver known (dax_driver_register)."""
@@ -92,6 +98,7 @@ class DaxBus:
                 undo.callback(setattr, device.region, "seed", device)
             device.core.publish(Event("bind", device))
             undo.pop_all()
+        self.core.uevent("bind", device)
 
     def unbind(self, device: DevDax) -> None:
         """Take a device from its driver; every mapping of it is revoked. ENODEV if it has none."""
@@ -101,4 +108,7 @@ class DaxBus:
             device.driver.remove(device)
         finally:
             device.driver = None
-            device.core.publish(Event("unbind", device))
+            try:
+                device.core.publish(Event("unbind", device))
+            finally:
+                self.core.uevent("unbind", device)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from types import MappingProxyType
 
 from daxemu.errors import KernelError
 from daxemu.kernel.bus import DaxBus
@@ -12,10 +13,12 @@ from daxemu.kernel.device import DevDax
 from daxemu.kernel.drivers import DRIVERS
 from daxemu.kernel.flavour import DEFAULT_FLAVOUR, Flavour
 from daxemu.kernel.ids import MINORMASK, NR_DAX_MIN, CharDevices, Devt, Ida
+from daxemu.kernel.kmsg import KERN_ERR, KERN_WARNING
 from daxemu.kernel.ports import Event, Ports
 from daxemu.kernel.providers import Provider
 from daxemu.kernel.pseudofs import DaxSuperBlock
 from daxemu.kernel.region import SUBSECTION_SIZE, DaxRegion
+from daxemu.kernel.uevent import HasKobject, Uevent, parse_synthetic
 
 __all__ = ["DEVICE_DAX", "DaxCore"]
 
@@ -50,11 +53,37 @@ class DaxCore:
         self.minor_ida = Ida(self.nr_dax, "dax device numbers")
         self.region_ida = Ida(MINORMASK + 1, "dax regions")
         self.regions: dict[int, DaxRegion] = {}
+        self._uevent_seqnum = 0
         self._running = ExitStack()
+
+    # -- what the outside is told -----------------------------------------------------------------
 
     def publish(self, event: Event) -> None:
         """Hand an event to the outside."""
         self.ports.publish(event)
+
+    def log(self, level: int, text: str) -> None:
+        """Add a line to the kernel's log (printk)."""
+        self.ports.log(level, text)
+
+    def uevent(self, action: str, subject: HasKobject, extra: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Send a uevent (kobject_uevent_env); ``extra`` comes before what the object says of itself."""
+        kobject = subject.kobject()
+        if kobject.subsystem:
+            self._uevent_seqnum += 1
+            self.ports.uevent(Uevent.about(action, kobject, self._uevent_seqnum, extra))
+
+    def synthesize_uevent(self, subject: HasKobject, text: str) -> None:
+        """What writing an object's ``uevent`` does (kobject_synth_uevent). EINVAL: as in ``parse_synthetic``."""
+        try:
+            action, extra = parse_synthetic(text)
+        except KernelError as error:
+            kobject = subject.kobject()
+            self.log(KERN_WARNING, f"synth uevent: {kobject.devpath}: {error.strerror}")
+            if kobject.log_name is not None:
+                self.log(KERN_ERR, f"{kobject.log_name}: uevent: failed to send synthetic uevent: -{error.errno}")
+            raise
+        self.uevent(action, subject, extra)
 
     # -- boot and shut-down -------------------------------------------------------------------
 
@@ -80,12 +109,12 @@ class DaxCore:
         self.chrdevs.register_region(self.major, self.nr_dax, "dax")
 
     def _register_bus(self) -> DaxBus:
-        return DaxBus(self.flavour)
+        return DaxBus(self)
 
     def shutdown(self) -> None:
         """Remove every region, then undo boot in reverse."""
         with self._running, ExitStack() as steps:
-            for region in reversed(self.regions.values()):
+            for region in self.regions.values():  # the youngest goes first
                 steps.callback(self.remove_region, region)
 
     # -- regions ------------------------------------------------------------------------------
@@ -115,16 +144,24 @@ class DaxCore:
             region = DaxRegion(self, region_id, provider, start=start, size=size, align=align, target_node=target_node)
             undo.callback(self._unpublish_region, region)
             self.regions[region_id] = region
+            self.uevent("add", region)
             region.published = True
             self.publish(Event("add", region))
             self.create_device(region, 0 if idle else size, driver="none" if idle else driver)
+            self.uevent("bind", region)
             undo.pop_all()
         return region
 
     def _unpublish_region(self, region: DaxRegion) -> None:
         region.published = False
         del self.regions[region.id]
-        self.publish(Event("remove", region))
+        with ExitStack() as steps:
+            steps.callback(self.uevent, "remove", region)
+            steps.callback(self.publish, Event("remove", region))
+
+    def _unbind_region(self, region: DaxRegion) -> None:
+        region.published = False
+        self.uevent("unbind", region)
 
     def remove_region(self, region: DaxRegion) -> None:
         """Unregister a region with all its devices; open files keep what they hold. ENODEV: it was removed before."""
@@ -134,7 +171,8 @@ class DaxCore:
             steps.callback(region.put)
             steps.callback(self.region_ida.free, region.id)
             steps.callback(self._unpublish_region, region)
-            for device in reversed(region.children.values()):
+            steps.callback(self._unbind_region, region)
+            for device in region.children.values():  # the youngest goes first
                 steps.callback(self.remove_device, device)
 
     # -- devices ------------------------------------------------------------------------------
@@ -161,6 +199,8 @@ class DaxCore:
             undo.callback(self._free_ranges, device)
             self._device_add(device)
             undo.callback(self._device_del, device)
+            self.uevent("add", device)
+            undo.callback(self.uevent, "remove", device)
             self.hand_over(device, driver)
             undo.pop_all()
         return device
@@ -233,6 +273,7 @@ class DaxCore:
         with ExitStack() as steps:
             steps.callback(device.put)
             steps.callback(self._free_ranges, device)
+            steps.callback(self.uevent, "remove", device)
             steps.callback(self._device_del, device)
             if device.driver is not None:
                 steps.callback(self.bus.unbind, device)

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import errno
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from daxemu.errors import KernelError
 from daxemu.kernel.ids import MINORMASK, Devt, Ida
 from daxemu.kernel.ports import Backing, Event
+from daxemu.kernel.power import PowerSettings
 from daxemu.kernel.pseudofs import DaxInode, NodeInode
 from daxemu.kernel.ranges import PAGE_SIZE, DaxRange, device_ranges_size
 from daxemu.kernel.region import ALIGNMENTS, SUBSECTION_SIZE, DaxRegion
+from daxemu.kernel.uevent import Kobject
 
 if TYPE_CHECKING:
     from daxemu.kernel.core import DaxCore
     from daxemu.kernel.drivers import Driver
 
-__all__ = ["DevDax"]
+__all__ = ["DaxMapping", "DevDax"]
+
+
+class DaxMapping(NamedTuple):
+    """The child device ``mappingN`` that stands for one of a device's ranges. On no bus: it has no uevents."""
+
+    device: DevDax
+    range: DaxRange
+
+    @property
+    def core(self) -> DaxCore:
+        """The subsystem it is part of."""
+        return self.device.core
+
+    def kobject(self) -> Kobject:
+        """The child device itself."""
+        name = f"mapping{self.range.mapping_id}"
+        return Kobject(f"{self.device.devpath}/{name}", "", {}, f" {name}")
 
 
 class DevDax:
@@ -41,6 +60,7 @@ class DevDax:
         self.kref = 1
         self.memmap_on_memory = False
         self.openers: list[NodeInode] = []
+        self.power = PowerSettings()
 
     def __repr__(self) -> str:
         return f"<DevDax {self.name} {self.size} bytes{' alive' if self.alive else ''}>"
@@ -49,6 +69,32 @@ class DevDax:
     def size(self) -> int:
         """Bytes: the sum of the device's ranges."""
         return device_ranges_size(self.ranges)
+
+    @property
+    def devpath(self) -> str:
+        """Path of its directory below /sys."""
+        return f"/{self.region.sysfs_parent}/{self.name}"
+
+    def mappings(self) -> list[DaxMapping]:
+        """Its ranges as child devices."""
+        return [DaxMapping(self, piece) for piece in self.ranges]
+
+    @property
+    def log_name(self) -> str:
+        """What the kernel's log calls it: its driver, else its bus, and its name (dev_driver_string)."""
+        return f"{self.driver.name if self.driver else self.core.bus.name} {self.name}"
+
+    def log(self, level: int, text: str) -> None:
+        """Add a line about the device to the kernel's log (dev_printk)."""
+        self.core.log(level, f"{self.log_name}: {text}")
+
+    def kobject(self) -> Kobject:
+        """The device as uevents see it."""
+        variables = {"MAJOR": str(self.devt.major), "MINOR": str(self.devt.minor), "DEVNAME": self.name}
+        if self.driver is not None:
+            variables["DRIVER"] = self.driver.name
+        variables["MODALIAS"] = "dax:t0"
+        return Kobject(self.devpath, "dax", variables, self.log_name)
 
     def get(self) -> None:
         """Take a reference (get_device)."""

@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from daxemu.errors import KernelError
+from daxemu.kernel.uevent import Kobject
 
 if TYPE_CHECKING:
     from daxemu.kernel.bus import DaxBus
@@ -27,7 +28,12 @@ class Driver:
 
     def __init__(self, bus: DaxBus) -> None:
         self.bus = bus
+        self.core = bus.core
         self.ids: set[str] = set()
+
+    def kobject(self) -> Kobject:
+        """The driver itself."""
+        return Kobject(f"/bus/{self.bus.name}/drivers/{self.name}", "drivers", {})
 
     def probe(self, device: DevDax) -> None:
         """Take a device over; raising leaves it unbound."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from daxemu.kernel.device import DevDax
     from daxemu.kernel.region import DaxRegion
+    from daxemu.kernel.uevent import Uevent
 
 __all__ = ["Action", "Backing", "Event", "Ports"]
 
@@ -33,8 +34,9 @@ class Backing(Protocol):
 class Ports(Protocol):
     """The way out of the model.
 
-    Either call may raise. What was being made or changed is then undone, and those who had been
-    told otherwise are told again; what was being taken down is taken down all the same.
+    ``create_backing`` and ``publish`` may raise. What was being made or changed is then undone, and
+    those who had been told otherwise are told again; what was being taken down is taken down all
+    the same. ``uevent`` and ``log`` must not.
     """
 
     def create_backing(self, device: DevDax) -> Backing:
@@ -42,3 +44,9 @@ class Ports(Protocol):
 
     def publish(self, event: Event) -> None:
         """Tell everyone else. Called when the model already shows the new state."""
+
+    def uevent(self, event: Uevent) -> None:
+        """Send user space what udev would receive."""
+
+    def log(self, level: int, text: str) -> None:
+        """Add a line to the kernel's log; levels are syslog's, 3 an error, 4 a warning, 6 information."""

@@ -6,6 +6,7 @@ import bisect
 import errno
 
 from daxemu.errors import KernelError
+from daxemu.kernel.power import PowerSettings
 
 __all__ = ["PAGE_SIZE", "DaxRange", "RangeTree", "device_ranges_size"]
 
@@ -25,6 +26,7 @@ class DaxRange:
         self.end = end
         self.pgoff = pgoff
         self.mapping_id = mapping_id
+        self.power = PowerSettings()
 
     def __repr__(self) -> str:
         return f"<DaxRange {self.owner} {self.start:#x}-{self.end:#x}>"

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from daxemu.errors import KernelError
 from daxemu.kernel.ids import MINORMASK, Ida
+from daxemu.kernel.ports import Event
+from daxemu.kernel.power import PowerSettings
 from daxemu.kernel.ranges import RangeTree
+from daxemu.kernel.uevent import Kobject
 
 if TYPE_CHECKING:
     from daxemu.kernel.core import DaxCore
@@ -55,6 +58,8 @@ class DaxRegion:
         self.published = False
         self.seed: DevDax | None = None
         self.youngest: DevDax | None = None
+        self.driver_override = ""
+        self.power = PowerSettings()
 
     @property
     def is_static(self) -> bool:
@@ -65,6 +70,26 @@ class DaxRegion:
     def sysfs_parent(self) -> str:
         """Path below /sys of the device that carries ``dax_region/`` and the dax devices."""
         return self.provider.parent.format(id=self.id)
+
+    def kobject(self) -> Kobject:
+        """The device that carries the region, bound to its provider's driver while the region is there."""
+        provider = self.provider
+        variables = {
+            "DEVTYPE": provider.devtype,
+            "DRIVER": provider.driver if self.published else "",
+            "MODALIAS": provider.modalias,
+        }
+        return Kobject(
+            f"/{self.sysfs_parent}",
+            provider.bus,
+            {name: value for name, value in variables.items() if value},
+            f"{provider.driver} {self.sysfs_parent.rpartition('/')[2]}",
+        )
+
+    def override_driver(self, name: str) -> None:
+        """Say which driver alone may have the device that carries the region; it stays bound to the one it has."""
+        self.driver_override = name
+        self.core.publish(Event("change", self))
 
     def available_size(self) -> int:
         """Bytes that no device owns."""

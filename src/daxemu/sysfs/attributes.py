@@ -6,20 +6,25 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from daxemu.kernel.bus import DaxBus
-from daxemu.kernel.device import DevDax
+from daxemu.kernel.device import DaxMapping, DevDax
 from daxemu.kernel.drivers import Driver
-from daxemu.kernel.ranges import DaxRange
+from daxemu.kernel.module import Module
+from daxemu.kernel.power import Power
 from daxemu.kernel.region import DaxRegion
+from daxemu.kernel.uevent import HasKobject
 from daxemu.sysfs.stores import (
     store_align,
     store_autoprobe,
     store_bind,
     store_create,
     store_delete,
+    store_driver_override,
     store_drivers_probe,
     store_mapping,
     store_memmap_on_memory,
     store_new_id,
+    store_power_async,
+    store_power_control,
     store_remove_id,
     store_size,
     store_uevent,
@@ -31,9 +36,11 @@ __all__ = [
     "DEVICE_ATTRIBUTES",
     "DRIVER_ATTRIBUTES",
     "MAPPING_ATTRIBUTES",
+    "MODULE_ATTRIBUTES",
+    "PARENT_ATTRIBUTES",
+    "POWER_ATTRIBUTES",
     "REGION_ATTRIBUTES",
     "Attribute",
-    "device_uevent",
 ]
 
 Subject = TypeVar("Subject")
@@ -60,12 +67,8 @@ class Attribute(NamedTuple, Generic[Subject]):
         return self.static_mode if region.is_static else self.mode
 
 
-def device_uevent(device: DevDax) -> str:
-    """The lines of a device's ``uevent`` file."""
-    lines = [f"MAJOR={device.devt.major}", f"MINOR={device.devt.minor}", f"DEVNAME={device.name}"]
-    if device.driver is not None:
-        lines.append(f"DRIVER={device.driver.name}")
-    return "\n".join([*lines, "MODALIAS=dax:t0"]) + "\n"
+def _uevent(subject: HasKobject) -> str:
+    return subject.kobject().uevent_file()
 
 
 def _name(device: DevDax | None) -> str:
@@ -104,7 +107,7 @@ DEVICE_ATTRIBUTES: tuple[Attribute[DevDax], ...] = (
     Attribute("resource", 0o400, 0o400, _resource),
     Attribute("size", 0o644, 0o444, lambda device: f"{device.size}\n", store_size),
     Attribute("target_node", 0o444, 0o444, lambda device: f"{device.region.target_node}\n"),
-    Attribute("uevent", 0o644, 0o644, device_uevent, store_uevent),
+    Attribute("uevent", 0o644, 0o644, _uevent, store_uevent),
 )
 
 DRIVER_ATTRIBUTES: tuple[Attribute[Driver], ...] = (
@@ -121,9 +124,42 @@ BUS_ATTRIBUTES: tuple[Attribute[DaxBus], ...] = (
     Attribute("uevent", 0o200, 0o200, None, store_uevent),
 )
 
-MAPPING_ATTRIBUTES: tuple[Attribute[DaxRange], ...] = (
-    Attribute("start", 0o400, 0o400, lambda piece: f"{piece.start:#x}\n"),
-    Attribute("end", 0o400, 0o400, lambda piece: f"{piece.end:#x}\n"),
-    Attribute("page_offset", 0o400, 0o400, lambda piece: f"{piece.pgoff:#x}\n"),
-    Attribute("uevent", 0o644, 0o644, lambda _: "", store_uevent),
+MAPPING_ATTRIBUTES: tuple[Attribute[DaxMapping], ...] = (
+    Attribute("start", 0o400, 0o400, lambda mapping: f"{mapping.range.start:#x}\n"),
+    Attribute("end", 0o400, 0o400, lambda mapping: f"{mapping.range.end:#x}\n"),
+    Attribute("page_offset", 0o400, 0o400, lambda mapping: f"{mapping.range.pgoff:#x}\n"),
+    Attribute("uevent", 0o644, 0o644, _uevent, store_uevent),
+)
+
+# The device that carries a region; each provider's has some of these.
+PARENT_ATTRIBUTES: tuple[Attribute[DaxRegion], ...] = (
+    Attribute("devtype", 0o444, 0o444, lambda region: f"{region.provider.devtype}\n"),
+    Attribute(
+        "driver_override", 0o644, 0o644, lambda region: f"{region.driver_override or '(null)'}\n", store_driver_override
+    ),
+    Attribute("modalias", 0o444, 0o444, lambda region: f"{region.provider.modalias}\n"),
+    Attribute("numa_node", 0o444, 0o444, lambda region: f"{region.target_node}\n"),
+    Attribute("uevent", 0o644, 0o644, _uevent, store_uevent),
+)
+
+MODULE_ATTRIBUTES: tuple[Attribute[Module], ...] = (
+    Attribute("initsize", 0o444, 0o444, lambda _: "0\n"),
+    Attribute("initstate", 0o444, 0o444, lambda _: "live\n"),
+    Attribute("refcnt", 0o444, 0o444, lambda _: "0\n"),
+    Attribute("taint", 0o444, 0o444, lambda _: "\n"),
+    Attribute("uevent", 0o200, 0o200, None, store_uevent),
+)
+
+# In the directory ``power`` of every device: none of them has runtime power management.
+# (autosuspend_delay_ms is 0644 there, and EIO to read and to write: a file that can be neither comes nearest.)
+POWER_ATTRIBUTES: tuple[Attribute[Power], ...] = (
+    Attribute("async", 0o644, 0o644, lambda power: f"{power.settings.asynchronous}\n", store_power_async),
+    Attribute("autosuspend_delay_ms", 0o000, 0o000, None),
+    Attribute("control", 0o644, 0o644, lambda power: f"{power.settings.control}\n", store_power_control),
+    Attribute("runtime_active_kids", 0o444, 0o444, lambda _: "0\n"),
+    Attribute("runtime_active_time", 0o444, 0o444, lambda _: "0\n"),
+    Attribute("runtime_enabled", 0o444, 0o444, lambda _: "disabled\n"),
+    Attribute("runtime_status", 0o444, 0o444, lambda _: "unsupported\n"),
+    Attribute("runtime_suspended_time", 0o444, 0o444, lambda _: "0\n"),
+    Attribute("runtime_usage", 0o444, 0o444, lambda _: "0\n"),
 )

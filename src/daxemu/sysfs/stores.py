@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+from typing import Protocol
 
 from daxemu.errors import KernelError
 from daxemu.kernel.bus import DaxBus
+from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.drivers import Driver, Kmem
+from daxemu.kernel.power import Power
 from daxemu.kernel.region import DaxRegion
+from daxemu.kernel.uevent import HasKobject
 from daxemu.sysfs.parse import device_name, parse_bool, parse_int, parse_range, parse_unsigned, same_text
 
 __all__ = [
@@ -17,17 +21,26 @@ __all__ = [
     "store_bind",
     "store_create",
     "store_delete",
+    "store_driver_override",
     "store_drivers_probe",
     "store_mapping",
     "store_memmap_on_memory",
     "store_new_id",
+    "store_power_async",
+    "store_power_control",
     "store_remove_id",
     "store_size",
     "store_uevent",
     "store_unbind",
 ]
 
-_UEVENTS = {"add", "remove", "change", "move", "online", "offline", "bind", "unbind"}
+
+class Announcing(HasKobject, Protocol):
+    """An object of the model that knows the subsystem it is part of."""
+
+    @property
+    def core(self) -> DaxCore:
+        """The subsystem."""
 
 
 def store_size(device: DevDax, text: str) -> None:
@@ -114,7 +127,27 @@ def store_autoprobe(bus: DaxBus, text: str) -> None:
     bus.autoprobe = not text.startswith("0")
 
 
-def store_uevent(_subject: object, text: str) -> None:
-    """Send an event to user space, where nobody listens. EINVAL: no action's name."""
-    if same_text(text).split(" ")[0] not in _UEVENTS:
-        raise KernelError(errno.EINVAL, f"{text!r} is no uevent action")
+def store_driver_override(region: DaxRegion, text: str) -> None:
+    """Say which driver may have the region's parent; an empty line: any."""
+    region.override_driver(same_text(text))
+
+
+def store_power_control(power: Power, text: str) -> None:
+    """Allow or forbid to save power at run time. EINVAL: neither ``auto`` nor ``on``."""
+    _choose(power, "control", text, ("auto", "on"))
+
+
+def store_power_async(power: Power, text: str) -> None:
+    """Allow or forbid to suspend in parallel. EINVAL: neither ``enabled`` nor ``disabled``."""
+    _choose(power, "asynchronous", text, ("enabled", "disabled"))
+
+
+def _choose(power: Power, name: str, text: str, choices: tuple[str, ...]) -> None:
+    if same_text(text) not in choices:
+        raise KernelError(errno.EINVAL, f"{text!r} is none of {', '.join(choices)}")
+    power.set(name, same_text(text))
+
+
+def store_uevent(subject: Announcing, text: str) -> None:
+    """Send user space an event. EINVAL: no action's name, or arguments that are not ``UUID KEY=VALUE …``."""
+    subject.core.synthesize_uevent(subject, text)

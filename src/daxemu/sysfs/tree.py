@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import errno
 import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from daxemu.errors import KernelError
 from daxemu.kernel.bus import DaxBus
 from daxemu.kernel.device import DevDax
+from daxemu.kernel.module import Module
+from daxemu.kernel.power import Power, PowerSettings
 from daxemu.kernel.region import DaxRegion
 from daxemu.sysfs.attributes import (
     BUS_ATTRIBUTES,
     DEVICE_ATTRIBUTES,
     DRIVER_ATTRIBUTES,
     MAPPING_ATTRIBUTES,
+    MODULE_ATTRIBUTES,
+    PARENT_ATTRIBUTES,
+    POWER_ATTRIBUTES,
     REGION_ATTRIBUTES,
     Attribute,
 )
@@ -54,30 +59,76 @@ def _link(at: str, to: str) -> Link:
 
 def device_path(device: DevDax) -> str:
     """Path of a device's directory."""
-    return f"sys/{device.region.sysfs_parent}/{device.name}"
+    return f"sys{device.devpath}"
 
 
 def _with_links(links: dict[str, str]) -> Tree:
     return {at: _link(at, to) for at, to in links.items()}
 
 
-def _files(home: str, attributes: Iterable[Attribute[Subject]], subject: Subject, region: DaxRegion | None) -> Tree:
-    """The attribute files of one object below its directory."""
+class _Directory(NamedTuple, Generic[Subject]):
+    """A directory of attributes, all of one object."""
+
+    path: str
+    attributes: Sequence[Attribute[Subject]]
+    subject: Subject
+    region: DaxRegion | None = None
+
+    def present(self) -> Iterable[tuple[Attribute[Subject], int]]:
+        """The attributes that are there, and their modes."""
+        for attribute in self.attributes:
+            mode = attribute.mode_on(self.region) if self.region else attribute.mode
+            if mode is not None:
+                yield attribute, mode
+
+    def files(self) -> Tree:
+        """The attribute files."""
+        return {
+            f"{self.path}/{attribute.name}": File(mode, attribute.show(self.subject) if attribute.show else "")
+            for attribute, mode in self.present()
+        }
+
+    def store(self, name: str) -> Store:
+        """What to call with the text written to one of them. EACCES: it cannot be written."""
+        for attribute, mode in self.present():
+            if attribute.name == name and attribute.store and mode & 0o222:
+                return partial(attribute.store, self.subject)
+        raise KernelError(errno.EACCES, f"{name} cannot be written")
+
+
+_Directories = Iterable[_Directory[Any]]
+
+
+def _tree(directories: _Directories) -> Tree:
     tree: Tree = {}
-    for attribute in attributes:
-        mode = attribute.mode_on(region) if region else attribute.mode
-        if mode is not None:
-            tree[f"{home}/{attribute.name}"] = File(mode, attribute.show(subject) if attribute.show else "")
+    for directory in directories:
+        tree |= directory.files()
     return tree
+
+
+def _module(core: DaxCore, name: str) -> _Directory[Module]:
+    return _Directory(f"sys/module/{name}", MODULE_ATTRIBUTES, Module(core, name))
+
+
+def _power(home: str, settings: PowerSettings, owner: DevDax | DaxRegion) -> _Directory[Power]:
+    return _Directory(f"{home}/power", POWER_ATTRIBUTES, Power(settings, owner))
+
+
+# -- the bus ------------------------------------------------------------------------------------
+
+
+def _bus_directories(bus: DaxBus) -> _Directories:
+    yield _Directory(_BUS, BUS_ATTRIBUTES, bus)
+    for name, driver in bus.drivers.items():
+        yield _Directory(f"{_BUS}/drivers/{name}", DRIVER_ATTRIBUTES, driver)
+        yield _module(bus.core, name)
 
 
 def bus_tree(bus: DaxBus) -> Tree:
     """The bus, its drivers, and the modules that tools ask for."""
     tree: Tree = {f"{_BUS}/devices/": File(0o755, ""), f"{_BUS}/drivers/": File(0o755, "")}
-    tree |= _files(_BUS, BUS_ATTRIBUTES, bus, None)
-    for name, driver in bus.drivers.items():
-        tree |= _files(f"{_BUS}/drivers/{name}", DRIVER_ATTRIBUTES, driver, None)
-        tree |= _module(name)
+    tree |= _tree(_bus_directories(bus))
+    for name in bus.drivers:
         tree |= _with_links(
             {
                 f"{_BUS}/drivers/{name}/module": f"sys/module/{name}",
@@ -87,26 +138,39 @@ def bus_tree(bus: DaxBus) -> Tree:
     return tree
 
 
-def _module(name: str) -> Tree:
-    return {
-        f"sys/module/{name}/initstate": File(0o444, "live\n"),
-        f"sys/module/{name}/refcnt": File(0o444, "0\n"),
-    }
+# -- a region -----------------------------------------------------------------------------------
+
+
+def _region_directories(region: DaxRegion) -> _Directories:
+    home = f"sys/{region.sysfs_parent}"
+    files = [attribute for attribute in PARENT_ATTRIBUTES if attribute.name in region.provider.files]
+    yield _module(region.core, region.provider.module)
+    yield _Directory(home, files, region, region)
+    yield _power(home, region.power, region)
+    yield _Directory(f"{home}/dax_region", REGION_ATTRIBUTES, region, region)
 
 
 def region_tree(region: DaxRegion) -> Tree:
-    """A region's own directory."""
-    home = f"sys/{region.sysfs_parent}/dax_region"
-    return _module(region.provider.module) | _files(home, REGION_ATTRIBUTES, region, region)
+    """A region's own directory, and that of the device which carries it."""
+    return _tree(_region_directories(region))
+
+
+# -- a device -----------------------------------------------------------------------------------
+
+
+def _device_directories(device: DevDax) -> _Directories:
+    home = device_path(device)
+    yield _Directory(home, DEVICE_ATTRIBUTES, device, device.region)
+    yield _power(home, device.power, device)
+    for mapping in device.mappings():
+        home = f"sys{mapping.kobject().devpath}"
+        yield _Directory(home, MAPPING_ATTRIBUTES, mapping, device.region)
+        yield _power(home, mapping.range.power, device)
 
 
 def device_tree(device: DevDax) -> Tree:
     """A device's directory, the links to it, and its node."""
     home = device_path(device)
-    tree: Tree = {f"dev/{device.name}": File(0o600, "")}
-    tree |= _files(home, DEVICE_ATTRIBUTES, device, device.region)
-    for piece in device.ranges:
-        tree |= _files(f"{home}/mapping{piece.mapping_id}", MAPPING_ATTRIBUTES, piece, device.region)
     links = {
         f"{home}/subsystem": _BUS,
         f"{_BUS}/devices/{device.name}": home,
@@ -115,15 +179,20 @@ def device_tree(device: DevDax) -> Tree:
     if device.driver is not None:
         links[f"{home}/driver"] = f"{_BUS}/drivers/{device.driver.name}"
         links[f"{_BUS}/drivers/{device.driver.name}/{device.name}"] = home
-    return tree | _with_links(links)
+    return {f"dev/{device.name}": File(0o600, "")} | _tree(_device_directories(device)) | _with_links(links)
 
 
-def _store_in(attributes: Iterable[Attribute[Subject]], name: str, subject: Subject, region: DaxRegion | None) -> Store:
-    for attribute in attributes:
-        mode = attribute.mode_on(region) if region else attribute.mode
-        if attribute.name == name and attribute.store and mode is not None and mode & 0o222:
-            return partial(attribute.store, subject)
-    raise KernelError(errno.EACCES, f"{name} cannot be written")
+# -- stores -------------------------------------------------------------------------------------
+
+
+def _directories(core: DaxCore, path: str) -> _Directories:
+    """All that may have this path: for a device in it, those of that device alone."""
+    for part in path.split("/"):
+        if part in core.bus.devices:
+            yield from _device_directories(core.bus.devices[part])
+    yield from _bus_directories(core.bus)
+    for region in core.regions.values():
+        yield from _region_directories(region)
 
 
 def find_store(core: DaxCore, path: str) -> Store:
@@ -132,22 +201,7 @@ def find_store(core: DaxCore, path: str) -> Store:
     ENODEV: the object is gone, or was never there. EACCES: the attribute cannot be written.
     """
     home, _, name = path.rpartition("/")
-    parent, _, last = home.rpartition("/")
-    if home == _BUS:
-        return _store_in(BUS_ATTRIBUTES, name, core.bus, None)
-    if parent == f"{_BUS}/drivers" and last in core.bus.drivers:
-        return _store_in(DRIVER_ATTRIBUTES, name, core.bus.drivers[last], None)
-    for region in core.regions.values() if last == "dax_region" else ():
-        if parent == f"sys/{region.sysfs_parent}":
-            return _store_in(REGION_ATTRIBUTES, name, region, region)
-    if last.startswith("mapping"):
-        home, _, last = home.rpartition("/")
-    device = core.bus.devices.get(home.rpartition("/")[2])
-    if device is None or device_path(device) != home:
-        raise KernelError(errno.ENODEV, f"/{path}: the device is gone")
-    if not last.startswith("mapping"):
-        return _store_in(DEVICE_ATTRIBUTES, name, device, device.region)
-    for piece in device.ranges:
-        if f"mapping{piece.mapping_id}" == last:
-            return _store_in(MAPPING_ATTRIBUTES, name, piece, device.region)
-    raise KernelError(errno.ENODEV, f"/{path}: the mapping is gone")
+    for directory in _directories(core, path):
+        if directory.path == home:
+            return directory.store(name)
+    raise KernelError(errno.ENODEV, f"/{path}: the object is gone")

@@ -14,13 +14,20 @@ class Provider(NamedTuple):
 
     ``parent`` is the path below /sys, with ``{id}`` for the region's number; ``static`` regions
     have one device of full size for life; ``module`` is the kernel module to be seen as loaded;
-    the memory of ``kmem`` ones is meant to become ordinary memory.
+    the memory of ``kmem`` ones is meant to become ordinary memory. The parent is a device on
+    ``bus``, of type ``devtype`` where the bus has types, bound to ``driver`` by its ``modalias``;
+    ``files`` names the attributes that it has.
     """
 
     name: str
     parent: str
     static: bool
     module: str
+    bus: str
+    driver: str
+    modalias: str
+    devtype: str = ""
+    files: tuple[str, ...] = ()
     kmem: bool = False
 
 

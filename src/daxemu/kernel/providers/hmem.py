@@ -4,4 +4,14 @@ from daxemu.kernel.providers import Provider
 
 __all__ = ["HMEM"]
 
-HMEM = Provider("hmem", parent="devices/platform/hmem.{id}", static=False, module="dax_hmem", kmem=True)
+HMEM = Provider(
+    "hmem",
+    parent="devices/platform/hmem.{id}",
+    static=False,
+    module="dax_hmem",
+    bus="platform",
+    driver="hmem",
+    modalias="platform:hmem",
+    files=("driver_override", "modalias", "numa_node", "uevent"),
+    kmem=True,
+)

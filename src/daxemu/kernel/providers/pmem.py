@@ -9,4 +9,9 @@ PMEM = Provider(
     parent="devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0/region{id}/dax{id}.0",
     static=True,
     module="dax_pmem",
+    bus="nd",
+    driver="dax_pmem",
+    modalias="nd:t7",
+    devtype="nd_dax",
+    files=("devtype", "modalias", "numa_node", "uevent"),
 )
