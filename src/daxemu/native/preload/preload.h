@@ -33,6 +33,13 @@ static inline long dx_edge(long result)
 	return -1;
 }
 
+/* The same for an error that is known. */
+static inline int dx_refuse(int error)
+{
+	errno = error;
+	return -1;
+}
+
 /* -- session.c ------------------------------------------------------------------------------- */
 
 /* The session: set once, before main. `table` is NULL where there is none; then every wrapper passes through. */
@@ -197,6 +204,14 @@ void dx_unlock_mappings(void);
 bool dx_may_be_mapped(const void *at, size_t length);
 /* A device is mapped here from now on. */
 void dx_note_mapping(const void *at, size_t length);
+/* What a range of addresses means for the devices mapped there. */
+struct dx_survey {
+	uintptr_t start, end;
+	bool any; /* a device is mapped somewhere in it */
+	bool split; /* an end lies within a mapping, off its alignment */
+	uint64_t align;
+};
+struct dx_survey dx_survey(const void *at, size_t length);
 /* Would taking this range away split the mapping of a device off its alignment? */
 bool dx_would_split(const void *at, size_t length);
 

@@ -14,18 +14,12 @@ static bool is_device(int fd)
 	return unlikely(dx_marked(fd)) && dx_fd_device(fd, &device);
 }
 
-static int refuse(int error)
-{
-	errno = error;
-	return -1;
-}
-
 /* EBADF comes before the driver is asked: the descriptor must be open for the direction. */
 static int refuse_transfer(int fd, bool write)
 {
 	int mode = REAL(fcntl)(fd, F_GETFL) & O_ACCMODE;
 
-	return refuse((write ? mode == O_RDONLY : mode == O_WRONLY) ? EBADF : EINVAL);
+	return dx_refuse((write ? mode == O_RDONLY : mode == O_WRONLY) ? EBADF : EINVAL);
 }
 
 /* A write of an attribute goes to the engine, wherever in the file it is meant to go. */
@@ -38,7 +32,7 @@ static bool is_attribute(int fd)
 	EXPORT ssize_t name parameters                                                                                 \
 	{                                                                                                              \
 		if (unlikely(dx_marked(fd) & MARK_TREE) && dx_refresh(fd) < 0)                                         \
-			return refuse(ENODEV);                                                                         \
+			return dx_refuse(ENODEV);                                                                         \
 		return is_device(fd) ? refuse_transfer(fd, write) : REAL(name) arguments;                              \
 	}
 
@@ -94,7 +88,7 @@ ssize_t __pread64_chk(int fd, void *to, size_t n, off_t at, size_t room) ALIAS(_
 EXPORT off_t lseek(int fd, off_t offset, int whence)
 {
 	if (is_device(fd))
-		return whence < SEEK_SET || whence > SEEK_HOLE ? refuse(EINVAL) : 0;
+		return whence < SEEK_SET || whence > SEEK_HOLE ? dx_refuse(EINVAL) : 0;
 	return REAL(lseek)(fd, offset, whence);
 }
 
@@ -102,14 +96,14 @@ off_t lseek64(int fd, off_t offset, int whence) ALIAS(lseek);
 
 EXPORT int ftruncate(int fd, off_t length)
 {
-	return is_device(fd) || is_attribute(fd) ? refuse(EINVAL) : REAL(ftruncate)(fd, length);
+	return is_device(fd) || is_attribute(fd) ? dx_refuse(EINVAL) : REAL(ftruncate)(fd, length);
 }
 
 int ftruncate64(int fd, off_t length) ALIAS(ftruncate);
 
 EXPORT int fallocate(int fd, int mode, off_t offset, off_t length)
 {
-	return is_device(fd) ? refuse(ENODEV) : REAL(fallocate)(fd, mode, offset, length);
+	return is_device(fd) ? dx_refuse(ENODEV) : REAL(fallocate)(fd, mode, offset, length);
 }
 
 int fallocate64(int fd, int mode, off_t offset, off_t length) ALIAS(fallocate);
@@ -123,12 +117,12 @@ int posix_fallocate64(int fd, off_t offset, off_t length) ALIAS(posix_fallocate)
 
 EXPORT int fsync(int fd)
 {
-	return is_device(fd) ? refuse(EINVAL) : REAL(fsync)(fd);
+	return is_device(fd) ? dx_refuse(EINVAL) : REAL(fsync)(fd);
 }
 
 EXPORT int fdatasync(int fd)
 {
-	return is_device(fd) ? refuse(EINVAL) : REAL(fdatasync)(fd);
+	return is_device(fd) ? dx_refuse(EINVAL) : REAL(fdatasync)(fd);
 }
 
 /* The kernel itself serves a few requests on any file; the driver has none. */
@@ -141,14 +135,14 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	argument = va_arg(arguments, void *);
 	va_end(arguments);
 	if (is_device(fd) && request != FIONBIO && request != FIOASYNC && request != FIOCLEX && request != FIONCLEX)
-		return refuse(ENOTTY);
+		return dx_refuse(ENOTTY);
 	return REAL(ioctl)(fd, request, argument);
 }
 
 /* Within the kernel nothing can be copied to an attribute; programs then copy by read and write. */
 EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t n)
 {
-	return is_device(in) || is_device(out) || is_attribute(out) ? refuse(EINVAL) :
+	return is_device(in) || is_device(out) || is_attribute(out) ? dx_refuse(EINVAL) :
 								       REAL(sendfile)(out, in, offset, n);
 }
 
@@ -157,15 +151,15 @@ ssize_t sendfile64(int out, int in, off_t *offset, size_t n) ALIAS(sendfile);
 EXPORT ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned flags)
 {
 	return is_device(in) || is_device(out) || is_attribute(out) ?
-		       refuse(EINVAL) :
+		       dx_refuse(EINVAL) :
 		       REAL(splice)(in, in_at, out, out_at, n, flags);
 }
 
 EXPORT ssize_t copy_file_range(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned flags)
 {
 	if (is_attribute(out) || is_attribute(in))
-		return refuse(EXDEV);
-	return is_device(in) || is_device(out) ? refuse(EINVAL) :
+		return dx_refuse(EXDEV);
+	return is_device(in) || is_device(out) ? dx_refuse(EINVAL) :
 						  REAL(copy_file_range)(in, in_at, out, out_at, n, flags);
 }
 
@@ -209,7 +203,7 @@ EXPORT int fcntl(int fd, int command, ...)
 	argument = va_arg(arguments, void *);
 	va_end(arguments);
 	if (command == F_SETFL && ((intptr_t)argument & O_DIRECT) && is_device(fd))
-		return refuse(EINVAL);
+		return dx_refuse(EINVAL);
 	result = REAL(fcntl)(fd, command, argument);
 	return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? inherit_mark(fd, result) : result;
 }

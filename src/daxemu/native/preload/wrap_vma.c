@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls on mappings. A dax mapping is split at multiples of its device's alignment only, is never
- * synced, and cannot be thrown away. What concerns no device costs two comparisons.
+ * Calls that change what is mapped. A dax mapping is split at multiples of its device's alignment
+ * only. What concerns no device costs two comparisons.
  */
 #include "preload.h"
 
@@ -10,13 +10,6 @@
 
 #include "maps.h"
 #include "real.h"
-
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-#ifndef MADV_SOFT_OFFLINE
-#define MADV_SOFT_OFFLINE 101
-#endif
 
 /* Between these addresses lie all mappings of devices that this process has ever made. */
 static uintptr_t lowest = UINTPTR_MAX, highest;
@@ -54,17 +47,9 @@ bool dx_may_be_mapped(const void *at, size_t length)
 	return unlikely(start < highest && start + length > lowest);
 }
 
-/* What a range of addresses means for the devices mapped there. */
-struct survey {
-	uintptr_t start, end;
-	bool any; /* a device is mapped somewhere in it */
-	bool split; /* an end lies within a mapping, off its alignment */
-	uint64_t align;
-};
-
 static int look(const struct dx_vma *vma, void *context)
 {
-	struct survey *survey = context;
+	struct dx_survey *survey = context;
 	struct table_device device;
 
 	if (vma->start >= survey->end || vma->end <= survey->start || !vma->shared ||
@@ -79,9 +64,9 @@ static int look(const struct dx_vma *vma, void *context)
 	return 0;
 }
 
-static struct survey survey(const void *at, size_t length)
+struct dx_survey dx_survey(const void *at, size_t length)
 {
-	struct survey result = { .start = (uintptr_t)at, .end = ((uintptr_t)at + length + 4095) & ~4095UL };
+	struct dx_survey result = { .start = (uintptr_t)at, .end = ((uintptr_t)at + length + 4095) & ~4095UL };
 	int saved = errno;
 
 	if (dx_may_be_mapped(at, length))
@@ -90,15 +75,9 @@ static struct survey survey(const void *at, size_t length)
 	return result;
 }
 
-static int refuse(int error)
-{
-	errno = error;
-	return -1;
-}
-
 bool dx_would_split(const void *at, size_t length)
 {
-	return survey(at, length).split;
+	return dx_survey(at, length).split;
 }
 
 EXPORT int munmap(void *at, size_t length)
@@ -108,7 +87,7 @@ EXPORT int munmap(void *at, size_t length)
 	if (likely(!dx_may_be_mapped(at, length)))
 		return REAL(munmap)(at, length);
 	dx_lock_mappings();
-	result = dx_would_split(at, length) ? refuse(EINVAL) : REAL(munmap)(at, length);
+	result = dx_would_split(at, length) ? dx_refuse(EINVAL) : REAL(munmap)(at, length);
 	error = errno;
 	dx_unlock_mappings();
 	errno = error;
@@ -117,57 +96,7 @@ EXPORT int munmap(void *at, size_t length)
 
 EXPORT int mprotect(void *at, size_t length, int prot)
 {
-	return dx_would_split(at, length) ? refuse(EINVAL) : REAL(mprotect)(at, length, prot);
-}
-
-EXPORT int msync(void *at, size_t length, int flags)
-{
-	if ((flags & MS_SYNC) && !(flags & MS_ASYNC) && survey(at, length).any)
-		return refuse(EINVAL);
-	return REAL(msync)(at, length, flags);
-}
-
-static int advise(void *at, size_t length, int advice, const struct survey *seen)
-{
-	switch (advice) {
-	case MADV_FREE:
-	case MADV_WIPEONFORK:
-	case MADV_COLLAPSE:
-		return refuse(EINVAL);
-	case MADV_REMOVE:
-		return refuse(ENODEV);
-	case MADV_SOFT_OFFLINE:
-		return refuse(EIO);
-	case MADV_NORMAL:
-	case MADV_RANDOM:
-	case MADV_SEQUENTIAL:
-	case MADV_DONTFORK:
-	case MADV_DOFORK:
-	case MADV_DONTDUMP:
-	case MADV_DODUMP:
-	case MADV_KEEPONFORK:
-		return seen->split ? refuse(EINVAL) : REAL(madvise)(at, length, advice);
-	case MADV_HUGEPAGE:
-	case MADV_NOHUGEPAGE:
-	case MADV_MERGEABLE:
-	case MADV_UNMERGEABLE:
-		/* To the file behind the device they would mean something else. */
-		return seen->split ? refuse(EINVAL) : 0;
-	case MADV_COLD:
-	case MADV_PAGEOUT:
-		return 0;
-	default:
-		return REAL(madvise)(at, length, advice);
-	}
-}
-
-EXPORT int madvise(void *at, size_t length, int advice)
-{
-	struct survey seen = survey(at, length);
-
-	if (likely(!seen.any) || ((uintptr_t)at & 4095))
-		return REAL(madvise)(at, length, advice);
-	return advise(at, length, advice, &seen);
+	return dx_would_split(at, length) ? dx_refuse(EINVAL) : REAL(mprotect)(at, length, prot);
 }
 
 /* Grow where it is, or move to a place that suits the alignment, as the kernel would choose one. */
@@ -191,14 +120,14 @@ static void *grow(void *old, size_t old_length, size_t length, int flags, uint64
 	return result;
 }
 
-static void *remap_device(void *old, size_t old_length, size_t length, int flags, void *at, const struct survey *seen)
+static void *remap_device(void *old, size_t old_length, size_t length, int flags, void *at, const struct dx_survey *seen)
 {
 	void *result;
 
 	length = (length + 4095) & ~4095UL;
 	old_length = (old_length + 4095) & ~4095UL;
 	if (old_length && (seen->split || (length < old_length && (length & (seen->align - 1)))))
-		return refuse(EINVAL), MAP_FAILED;
+		return dx_refuse(EINVAL), MAP_FAILED;
 	if (!(flags & ~MREMAP_MAYMOVE) && old_length && length > old_length)
 		result = grow(old, old_length, length, flags, seen->align);
 	else
@@ -211,7 +140,7 @@ static void *remap_device(void *old, size_t old_length, size_t length, int flags
 EXPORT void *mremap(void *old, size_t old_length, size_t length, int flags, ...)
 {
 	va_list arguments;
-	struct survey seen = survey(old, old_length ? old_length : 1);
+	struct dx_survey seen = dx_survey(old, old_length ? old_length : 1);
 	void *at, *result;
 	int error;
 
@@ -221,7 +150,7 @@ EXPORT void *mremap(void *old, size_t old_length, size_t length, int flags, ...)
 	if (likely(!seen.any && !(at && dx_may_be_mapped(at, length))))
 		return REAL(mremap)(old, old_length, length, flags, at);
 	if (at && dx_would_split(at, length))
-		return refuse(EINVAL), MAP_FAILED;
+		return dx_refuse(EINVAL), MAP_FAILED;
 	dx_lock_mappings();
 	result = seen.any ? remap_device(old, old_length, length, flags, at, &seen) :
 			    REAL(mremap)(old, old_length, length, flags, at);
