@@ -18,6 +18,7 @@ __all__ = [
     "DEVICES_OFFSET",
     "DEVICE_ALIVE",
     "DEVICE_PRESENT",
+    "GRAVE",
     "GRAVES_OFFSET",
     "HEADER",
     "MESSAGE",
@@ -124,7 +125,8 @@ NODE_ALIAS = 2
 NODE = Record("table_node", {"dev": "Q", "ino": "Q", "minor": "I", "flags": "I"})
 
 # The backing files of devices that are gone: descriptors of them are still descriptors of a (dead)
-# device. The oldest are forgotten.
+# device, and show its name. The oldest are forgotten.
+GRAVE = Record("table_grave", {"dev": "Q", "ino": "Q", "minor": "I", "region": "i", "id": "i", "unused": "I"})
 NR_GRAVES = 1024
 
 NR_DEVICES = 16384
@@ -132,7 +134,7 @@ NR_NODES = NR_DEVICES + 1024
 DEVICES_OFFSET = 4096
 NODES_OFFSET = DEVICES_OFFSET + NR_DEVICES * DEVICE.size
 GRAVES_OFFSET = NODES_OFFSET + NR_NODES * NODE.size
-TABLE_SIZE = (GRAVES_OFFSET + NR_GRAVES * NODE.size + 4095) & ~4095
+TABLE_SIZE = (GRAVES_OFFSET + NR_GRAVES * GRAVE.size + 4095) & ~4095
 
 # Requests of a client, answered with the same type: OPEN brings the backing file's descriptor;
 # AGENT turns the connection into one that the engine sends SYNC on, answered when it is done;
@@ -173,7 +175,7 @@ CONSTANTS = {
 def c_header() -> str:
     """The whole as a C header."""
     defines = "".join(f"#define DX_{name} {value:#x}\n" for name, value in CONSTANTS.items())
-    structs = "\n".join(record.c_struct() for record in (HEADER, DEVICE, NODE, MESSAGE))
+    structs = "\n".join(record.c_struct() for record in (HEADER, DEVICE, NODE, GRAVE, MESSAGE))
     defines += "".join(f"#define DX_QUIRK_{name.upper()} {1 << bit:#x}\n" for bit, name in enumerate(QUIRKS))
     owned = ", ".join(f'"{path}"' for path in OWNED_PATHS)
     return (

@@ -74,9 +74,9 @@ class Table:
         device = layout.DEVICE.unpack(self._memory[at : at + layout.DEVICE.size])
         if not device["flags"] & layout.DEVICE_PRESENT:
             return
-        grave = layout.NODE.pack(dev=device["dev"], ino=device["ino"], minor=minor)
+        grave = layout.GRAVE.pack(**{name: device[name] for name in ("dev", "ino", "minor", "region", "id")})
         slot = self._buried % layout.NR_GRAVES
-        table_write(self._memory, layout.GRAVES_OFFSET + slot * layout.NODE.size, grave)
+        table_write(self._memory, layout.GRAVES_OFFSET + slot * layout.GRAVE.size, grave)
         self._buried += 1
         self._raise_to("nr_graves", min(self._buried, layout.NR_GRAVES))
         table_write(self._memory, at, bytes(layout.DEVICE.size))

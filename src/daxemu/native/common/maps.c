@@ -25,8 +25,7 @@ static const char *number(const char *at, int base, uint64_t *out)
 	return at;
 }
 
-/* One line of /proc/self/maps: "start-end perms offset major:minor inode path". */
-static void parse(const char *line, struct dx_vma *vma)
+void dx_parse_vma(const char *line, struct dx_vma *vma)
 {
 	uint64_t major, minor;
 	const char *at = number(line, 16, &vma->start);
@@ -52,7 +51,7 @@ static int visit_lines(char *buffer, size_t *held, dx_visit *visit, void *contex
 
 		if (buffer[i] != '\n')
 			continue;
-		parse(buffer + begin, &vma);
+		dx_parse_vma(buffer + begin, &vma);
 		begin = i + 1;
 		status = visit(&vma, context);
 	}
@@ -106,7 +105,7 @@ int dx_each_vma(int maps, dx_visit *visit, void *context)
 		if (held == sizeof(buffer)) {
 			struct dx_vma vma; /* what matters stands at its begin */
 
-			parse(buffer, &vma);
+			dx_parse_vma(buffer, &vma);
 			status = status ? status : visit(&vma, context);
 			held = 0;
 			skipping = true;

@@ -13,6 +13,9 @@ struct dx_vma {
 	int prot;
 };
 
+/* Read one: "start-end perms offset major:minor inode path". */
+void dx_parse_vma(const char *line, struct dx_vma *vma);
+
 typedef int dx_visit(const struct dx_vma *vma, void *context);
 
 /*

@@ -54,9 +54,9 @@ bool dx_table_device(const void *table, uint32_t minor, struct table_device *out
 
 static bool dead_device_by_file(const void *table, uint64_t dev, uint64_t ino, struct table_device *out)
 {
-	const struct table_node *graves = (const void *)((const char *)table + DX_GRAVES_OFFSET);
+	const struct table_grave *graves = (const void *)((const char *)table + DX_GRAVES_OFFSET);
 	uint32_t n = __atomic_load_n(&dx_table_header(table)->nr_graves, __ATOMIC_ACQUIRE);
-	struct table_node grave;
+	struct table_grave grave;
 
 	for (uint32_t i = 0; i < n && i < DX_NR_GRAVES; i++) {
 		if (__atomic_load_n(&graves[i].ino, __ATOMIC_RELAXED) != ino)
@@ -64,7 +64,9 @@ static bool dead_device_by_file(const void *table, uint64_t dev, uint64_t ino, s
 		read_stable(table, &grave, &graves[i], sizeof(grave));
 		if (grave.ino != ino || grave.dev != dev)
 			continue;
-		*out = (struct table_device){ .minor = grave.minor, .dev = dev, .ino = ino, .region = -1, .id = -1 };
+		*out = (struct table_device){
+			.minor = grave.minor, .dev = dev, .ino = ino, .region = grave.region, .id = grave.id
+		};
 		return true;
 	}
 	return false;
@@ -81,6 +83,14 @@ bool dx_table_device_by_file(const void *table, uint64_t dev, uint64_t ino, stru
 			return true;
 	}
 	return dead_device_by_file(table, dev, ino, out);
+}
+
+bool dx_table_node(const void *table, uint32_t minor, struct table_node *out)
+{
+	if (minor >= DX_NR_DEVICES)
+		return false;
+	read_stable(table, out, &nodes(table)[minor], sizeof(*out));
+	return out->flags & DX_NODE_PRESENT;
 }
 
 static bool node_at(const void *table, uint32_t slot, uint64_t dev, uint64_t ino, struct table_node *out)

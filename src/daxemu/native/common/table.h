@@ -14,6 +14,7 @@ int dx_table_check(const void *table);
 /* Copies of entries, never torn; false if there is no such entry. By its file a removed device is found as well, without flags. */
 bool dx_table_device(const void *table, uint32_t minor, struct table_device *out);
 bool dx_table_device_by_file(const void *table, uint64_t dev, uint64_t ino, struct table_device *out);
+bool dx_table_node(const void *table, uint32_t minor, struct table_node *out);
 bool dx_table_node_by_file(const void *table, uint64_t dev, uint64_t ino, struct table_node *out);
 
 static inline const struct table_header *dx_table_header(const void *table)

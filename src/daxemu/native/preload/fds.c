@@ -64,6 +64,8 @@ void dx_mark_if_ours(int fd)
 
 		if (dx_fd_path(fd, path) > 0 && dx_outer(path))
 			mark = MARK_TREE;
+		else if (S_ISREG(st.st_mode) && dx_fd_path(fd, path) > 0 && dx_view_path(path))
+			mark = MARK_VIEW;
 		else if (S_ISDIR(st.st_mode) && dx_fd_path(fd, path) > 0 && dx_locate(AT_FDCWD, path, &place) == DX_MERGED)
 			mark = MARK_MERGED;
 	}

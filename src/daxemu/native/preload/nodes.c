@@ -49,16 +49,27 @@ void dx_patch_stat(enum dx_where where, struct stat *st)
 	}
 }
 
+bool dx_device_node(const struct table_device *device, char name[DX_NODE_NAME], struct stat *st)
+{
+	char path[PATH_MAX];
+	bool found;
+
+	snprintf(path, sizeof(path), "%.3900s/dev/dax%d.%d", dx_session.directory, device->region, device->id);
+	found = (device->flags & DX_DEVICE_PRESENT) && REAL(stat)(path, st) == 0;
+	snprintf(name, DX_NODE_NAME, "/dev/dax%d.%d%s", device->region, device->id, found ? "" : " (deleted)");
+	if (found)
+		st->st_dev = dx_session.dev_of_dev;
+	return found;
+}
+
 /* The node that a device's own descriptor shows: the one in /dev. */
 static void show_device(struct stat *st, const struct table_device *device)
 {
-	char path[PATH_MAX];
+	char name[DX_NODE_NAME];
 	struct stat node;
 
-	snprintf(path, sizeof(path), "%.3900s/dev/dax%d.%d", dx_session.directory, device->region, device->id);
-	if (REAL(stat)(path, &node) == 0) {
+	if (dx_device_node(device, name, &node)) {
 		*st = node;
-		st->st_dev = dx_session.dev_of_dev;
 	} else {
 		st->st_mode = 0600;
 		st->st_nlink = 0;

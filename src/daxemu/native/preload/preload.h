@@ -99,7 +99,7 @@ int dx_agent_ensure(void);
 /* -- fds.c ----------------------------------------------------------------------------------- */
 
 /* Which descriptors may be ours: a filter only; fstat decides. */
-enum { MARK_DAX = 1, MARK_TREE = 2, MARK_MERGED = 4, MARKED_FDS = 65536 };
+enum { MARK_DAX = 1, MARK_TREE = 2, MARK_MERGED = 4, MARK_VIEW = 8, MARK_FRESH = 16, MARKED_FDS = 65536 };
 extern uint8_t dx_marks[MARKED_FDS];
 
 static inline int dx_marked(int fd)
@@ -138,6 +138,33 @@ struct _IO_FILE *dx_attribute_stream(int fd);
 /* Descriptor 1 has changed: have stdout write to attributes by the rules, and to all else as ever. */
 void dx_follow_stdout(void);
 
+/* -- views.c --------------------------------------------------------------------------------- */
+
+/*
+ * Files of /proc that tell of devices: maps, smaps and numa_maps of a process, and devices. What a
+ * program reads is a copy in which the file behind a device is its node; a snapshot, taken anew
+ * when it is read from the begin. MARK_VIEW marks descriptors of such copies, MARK_FRESH those that
+ * have not been read yet.
+ */
+
+/* False for almost every path: then it is none of these. A few instructions, no call. */
+static inline bool dx_maybe_view(const char *path)
+{
+	if (path[0] == '/')
+		return path[1] == 'p' && path[2] == 'r' && path[3] == 'o' && path[4] == 'c' && path[5] == '/';
+	return (path[0] == 'm' && path[1] == 'a' && path[2] == 'p') || (path[0] == 's' && path[1] == 'm' && path[2] == 'a') ||
+	       (path[0] == 'n' && path[1] == 'u' && path[2] == 'm') || (path[0] == 'd' && path[1] == 'e' && path[2] == 'v');
+}
+
+/* Does the path end in the name of one? */
+bool dx_names_view(const char *path);
+/* FD is open on what may be one: if there is something to change in it, FD is from now on open on a changed copy. */
+void dx_view(int fd, int flags);
+/* Before a read: take the copy anew if it is about to be read from the begin again. */
+void dx_refresh_view(int fd);
+/* Is this, as /proc/self/fd shows it, such a copy? Then the path becomes that of the original. */
+bool dx_view_path(char *path);
+
 /* -- wrap_dir.c ------------------------------------------------------------------------------ */
 
 /* Around a fork. */
@@ -175,12 +202,12 @@ static inline bool dx_maybe(int dirfd, const char *path)
 	return unlikely(dirfd >= 0 ? dx_marked(dirfd) & (MARK_MERGED | MARK_TREE) : dx_cwd[0]);
 }
 
-/* /proc/self/fd/N, /dev/fd/N, /dev/stdin: paths that lead to whatever a descriptor is open on. */
+/* /proc/self/fd/N, /dev/fd/N, /dev/stdin: paths that lead to whatever a descriptor is open on, or a mapping is of. */
 static inline bool dx_by_descriptor(const char *path)
 {
 	if (path[0] != '/' || (path[1] != 'p' && path[1] != 'd'))
 		return false;
-	return (strncmp(path, "/proc/", 6) == 0 && strstr(path, "/fd/")) || strncmp(path, "/dev/fd/", 8) == 0 || strncmp(path, "/dev/std", 8) == 0;
+	return (strncmp(path, "/proc/", 6) == 0 && (strstr(path, "/fd/") || strstr(path, "/map_files/"))) || strncmp(path, "/dev/fd/", 8) == 0 || strncmp(path, "/dev/std", 8) == 0;
 }
 
 enum dx_where dx_locate(int dirfd, const char *path, struct dx_place *place);
@@ -223,6 +250,12 @@ bool dx_would_split(const void *at, size_t length);
  * inode number to files that are none of ours.)
  */
 bool dx_node_minor(const struct stat *st, bool in_dev, uint32_t *minor);
+/*
+ * The node in /dev that leads to a device: its path as the kernel shows it, and what stat says of
+ * it; false, and nothing in *st, if it has been unlinked.
+ */
+enum { DX_NODE_NAME = 48 };
+bool dx_device_node(const struct table_device *device, char name[DX_NODE_NAME], struct stat *st);
 /* Make what the kernel told of a file in the session into what programs expect. */
 void dx_patch_stat(enum dx_where where, struct stat *st);
 bool dx_patch_fstat(int fd, struct stat *st);

@@ -28,11 +28,20 @@ static bool is_attribute(int fd)
 	return unlikely(dx_marked(fd) & MARK_TREE) && dx_fd_attribute(fd);
 }
 
+/* What a file that is read from the begin shows is made for the occasion. 0, or -ENODEV. */
+static SLOW int refresh(int fd)
+{
+	if (dx_marked(fd) & MARK_TREE)
+		return dx_refresh(fd);
+	dx_refresh_view(fd);
+	return 0;
+}
+
 #define TRANSFER(name, write, parameters, arguments)                                                                   \
 	EXPORT ssize_t name parameters                                                                                 \
 	{                                                                                                              \
-		if (unlikely(dx_marked(fd) & MARK_TREE) && dx_refresh(fd) < 0)                                         \
-			return dx_refuse(ENODEV);                                                                         \
+		if (unlikely(dx_marked(fd) & (MARK_TREE | MARK_VIEW)) && refresh(fd) < 0)                              \
+			return dx_refuse(ENODEV);                                                                      \
 		return is_device(fd) ? refuse_transfer(fd, write) : REAL(name) arguments;                              \
 	}
 

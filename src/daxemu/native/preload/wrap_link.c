@@ -16,19 +16,44 @@ static ssize_t give(const char *text, char *buffer, size_t size)
 }
 
 /* /proc/self/fd/N of a device shows its node; of a file in the session, the path that programs know. */
-static ssize_t outer_target(const char *target, int fd, char *buffer, size_t size)
+static ssize_t outer_target(char *target, int fd, char *buffer, size_t size)
 {
 	const char *outer = dx_outer(target);
 	struct table_device device;
-	char node[64];
+	char node[DX_NODE_NAME];
+	struct stat st;
 
 	if (outer)
 		return give(outer, buffer, size);
-	if (fd >= 0 && dx_fd_device(fd, &device)) {
-		snprintf(node, sizeof(node), "/dev/dax%d.%d", device.region, device.id);
+	if (dx_view_path(target))
+		return give(target, buffer, size);
+	if (dx_fd_device(fd, &device)) {
+		dx_device_node(&device, node, &st);
 		return give(node, buffer, size);
 	}
 	return -1;
+}
+
+/* May it be a link of /proc to a file of any process: a number below fd, or addresses below map_files? */
+static bool maybe_magic(const char *path)
+{
+	if (path[0] == '/')
+		return path[1] == 'p' && dx_by_descriptor(path);
+	return ((path[0] >= '0' && path[0] <= '9') || (path[0] >= 'a' && path[0] <= 'f')) && !strchr(path, '/');
+}
+
+/* The node of the device that such a link leads to; -1 if it leads elsewhere. */
+static SLOW ssize_t magic_target(int dirfd, const char *path, char *buffer, size_t size)
+{
+	struct table_device device;
+	char node[DX_NODE_NAME];
+	struct stat st;
+
+	if (REAL(fstatat)(dirfd, path, &st, 0) < 0 || !S_ISREG(st.st_mode) ||
+	    !dx_table_device_by_file(dx_session.table, st.st_dev, st.st_ino, &device))
+		return -1;
+	dx_device_node(&device, node, &st);
+	return give(node, buffer, size);
 }
 
 static int proc_self_fd(const char *path)
@@ -46,13 +71,13 @@ EXPORT ssize_t readlinkat(int dirfd, const char *path, char *buffer, size_t size
 {
 	struct dx_place place;
 	enum dx_where at;
+	ssize_t n, ours;
 	int fd;
 
 	if (likely(!dx_active()))
 		return REAL(readlinkat)(dirfd, path, buffer, size);
 	if (path && path[0] == '/' && path[1] == 'p' && (fd = proc_self_fd(path)) >= 0 && dx_marked(fd)) {
 		char target[PATH_MAX];
-		ssize_t n;
 
 		if (dx_fd_path(fd, target) >= 0 && (n = outer_target(target, fd, buffer, size)) >= 0)
 			return n;
@@ -60,7 +85,10 @@ EXPORT ssize_t readlinkat(int dirfd, const char *path, char *buffer, size_t size
 	at = dx_maybe(dirfd, path) ? dx_locate(dirfd, path, &place) : DX_REAL;
 	if (at == DX_NODE || at == DX_TREE)
 		return REAL(readlink)(place.path, buffer, size);
-	return REAL(readlinkat)(dirfd, path, buffer, size);
+	n = REAL(readlinkat)(dirfd, path, buffer, size);
+	if (n > 0 && unlikely(maybe_magic(path)) && (ours = magic_target(dirfd, path, buffer, size)) >= 0)
+		return ours;
+	return n;
 }
 
 EXPORT ssize_t readlink(const char *path, char *buffer, size_t size)

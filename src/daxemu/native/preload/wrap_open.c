@@ -104,6 +104,8 @@ static int settle(int dirfd, const char *path, int flags, int fd)
 	if (unlikely(dx_by_descriptor(path)))
 		return open_by_descriptor(fd, flags);
 	dx_mark(fd, 0);
+	if (unlikely(dx_maybe_view(path)) && dx_names_view(path))
+		dx_view(fd, flags);
 	return unlikely(dx_table_header(dx_session.table)->nr_aliases) ? open_alias(fd, flags) : fd;
 }
 
@@ -198,13 +200,24 @@ static int flags_of(const char *mode)
 	return flags | (mode[0] == 'a' ? O_APPEND | O_CREAT : mode[0] == 'w' ? O_CREAT | O_TRUNC : 0);
 }
 
-EXPORT FILE *fopen(const char *path, const char *mode)
+/* Is there more to do than the C library's own streams would do? */
+static bool opens_ours(const char *path)
 {
 	struct dx_place place;
+
+	if (likely(!dx_active()))
+		return false;
+	if (likely(!dx_maybe(AT_FDCWD, path)))
+		return path && unlikely(dx_maybe_view(path)) && dx_names_view(path);
+	return dx_locate(AT_FDCWD, path, &place) != DX_REAL;
+}
+
+EXPORT FILE *fopen(const char *path, const char *mode)
+{
 	FILE *file;
 	int fd;
 
-	if (likely(!dx_active() || !dx_maybe(AT_FDCWD, path)) || dx_locate(AT_FDCWD, path, &place) == DX_REAL)
+	if (likely(!opens_ours(path)))
 		return REAL(fopen)(path, mode);
 	fd = open_common(AT_FDCWD, path, flags_of(mode), 0666);
 	if (fd < 0)
@@ -224,12 +237,11 @@ EXPORT FILE *fdopen(int fd, const char *mode)
 
 EXPORT FILE *freopen(const char *path, const char *mode, FILE *stream)
 {
-	struct dx_place place;
 	char link[32];
 	FILE *file;
 	int fd;
 
-	if (likely(!dx_active() || !dx_maybe(AT_FDCWD, path)) || dx_locate(AT_FDCWD, path, &place) == DX_REAL)
+	if (likely(!opens_ours(path)))
 		return REAL(freopen)(path, mode, stream);
 	fd = open_common(AT_FDCWD, path, flags_of(mode), 0666);
 	if (fd < 0) {

@@ -198,6 +198,10 @@ static SLOW int statx_at(int dirfd, const char *path, int flags, unsigned mask, 
 		after = before;
 		dx_patch_stat(at, &after);
 		patch_statx(stx, &before, &after);
+	} else if (path && dx_by_descriptor(path) && REAL(fstatat)(dirfd, path, &before, flags & AT_SYMLINK_NOFOLLOW) == 0) {
+		after = before;
+		dx_patch_device(&after);
+		patch_statx(stx, &before, &after);
 	}
 	return result;
 }
