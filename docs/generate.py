@@ -25,7 +25,8 @@ from daxemu.kernel.ports import Event
 from daxemu.kernel.providers import find_provider
 from daxemu.kernel.uevent import Uevent
 from daxemu.sysfs import attributes
-from daxemu.sysfs.tree import File, bus_tree
+from daxemu.sysfs.directory import File
+from daxemu.sysfs.tree import bus_tree
 
 __all__ = ["PARTS", "REFERENCE", "updated"]
 

@@ -14,7 +14,8 @@ from daxemu.kernel.device import DevDax
 from daxemu.kernel.flavour import FLAVOURS
 from daxemu.kernel.providers import find_provider
 from daxemu.kernel.region import DaxRegion
-from daxemu.sysfs.tree import File, bus_tree, device_path, device_tree, find_store, region_tree
+from daxemu.sysfs.directory import File
+from daxemu.sysfs.tree import bus_tree, device_path, device_tree, find_store, region_tree
 from tests.kernel.fakes import BLOCK, REGION_START, FakePorts, G, M, errno_of, fake_ports, mapped
 
 BLOCKS = 16

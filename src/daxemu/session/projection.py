@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from daxemu.sysfs.tree import Entry, File, Link, Tree
+from daxemu.sysfs.directory import Entry, File, Link, Tree
 
 __all__ = ["Projection"]
 

@@ -18,7 +18,8 @@ from daxemu.session.directory import SessionDirectory, sweep
 from daxemu.session.projection import Projection
 from daxemu.session.server import Server
 from daxemu.session.table import Table
-from daxemu.sysfs.tree import Tree, bus_tree, device_tree, region_tree
+from daxemu.sysfs.directory import Tree
+from daxemu.sysfs.tree import bus_tree, device_tree, region_tree
 
 if TYPE_CHECKING:
     import logging

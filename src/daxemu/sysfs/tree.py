@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import errno
-import posixpath
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING
 
 from daxemu.errors import KernelError
 from daxemu.kernel.bus import DaxBus
@@ -23,38 +20,15 @@ from daxemu.sysfs.attributes import (
     PARENT_ATTRIBUTES,
     POWER_ATTRIBUTES,
     REGION_ATTRIBUTES,
-    Attribute,
 )
+from daxemu.sysfs.directory import Directories, Directory, File, Store, Tree, files_in, links_to
 
 if TYPE_CHECKING:
     from daxemu.kernel.core import DaxCore
 
-__all__ = ["Entry", "File", "Link", "Tree", "bus_tree", "device_path", "device_tree", "find_store", "region_tree"]
-
-
-class File(NamedTuple):
-    """A regular file: permission bits and text."""
-
-    mode: int
-    text: str
-
-
-class Link(NamedTuple):
-    """A symbolic link."""
-
-    target: str
-
-
-Entry = File | Link
-Tree = dict[str, Entry]
-Store = Callable[[str], None]
-Subject = TypeVar("Subject")
+__all__ = ["bus_tree", "device_path", "device_tree", "find_store", "region_tree"]
 
 _BUS = "sys/bus/dax"
-
-
-def _link(at: str, to: str) -> Link:
-    return Link(posixpath.relpath(to, posixpath.dirname(at)))
 
 
 def device_path(device: DevDax) -> str:
@@ -62,74 +36,30 @@ def device_path(device: DevDax) -> str:
     return f"sys{device.devpath}"
 
 
-def _with_links(links: dict[str, str]) -> Tree:
-    return {at: _link(at, to) for at, to in links.items()}
+def _module(core: DaxCore, name: str) -> Directory[Module]:
+    return Directory(f"sys/module/{name}", MODULE_ATTRIBUTES, Module(core, name))
 
 
-class _Directory(NamedTuple, Generic[Subject]):
-    """A directory of attributes, all of one object."""
-
-    path: str
-    attributes: Sequence[Attribute[Subject]]
-    subject: Subject
-    region: DaxRegion | None = None
-
-    def present(self) -> Iterable[tuple[Attribute[Subject], int]]:
-        """The attributes that are there, and their modes."""
-        for attribute in self.attributes:
-            mode = attribute.mode_on(self.region) if self.region else attribute.mode
-            if mode is not None:
-                yield attribute, mode
-
-    def files(self) -> Tree:
-        """The attribute files."""
-        return {
-            f"{self.path}/{attribute.name}": File(mode, attribute.show(self.subject) if attribute.show else "")
-            for attribute, mode in self.present()
-        }
-
-    def store(self, name: str) -> Store:
-        """What to call with the text written to one of them. EACCES: it cannot be written."""
-        for attribute, mode in self.present():
-            if attribute.name == name and attribute.store and mode & 0o222:
-                return partial(attribute.store, self.subject)
-        raise KernelError(errno.EACCES, f"{name} cannot be written")
-
-
-_Directories = Iterable[_Directory[Any]]
-
-
-def _tree(directories: _Directories) -> Tree:
-    tree: Tree = {}
-    for directory in directories:
-        tree |= directory.files()
-    return tree
-
-
-def _module(core: DaxCore, name: str) -> _Directory[Module]:
-    return _Directory(f"sys/module/{name}", MODULE_ATTRIBUTES, Module(core, name))
-
-
-def _power(home: str, settings: PowerSettings, owner: DevDax | DaxRegion) -> _Directory[Power]:
-    return _Directory(f"{home}/power", POWER_ATTRIBUTES, Power(settings, owner))
+def _power(home: str, settings: PowerSettings, owner: DevDax | DaxRegion) -> Directory[Power]:
+    return Directory(f"{home}/power", POWER_ATTRIBUTES, Power(settings, owner))
 
 
 # -- the bus ------------------------------------------------------------------------------------
 
 
-def _bus_directories(bus: DaxBus) -> _Directories:
-    yield _Directory(_BUS, BUS_ATTRIBUTES, bus)
+def _bus_directories(bus: DaxBus) -> Directories:
+    yield Directory(_BUS, BUS_ATTRIBUTES, bus)
     for name, driver in bus.drivers.items():
-        yield _Directory(f"{_BUS}/drivers/{name}", DRIVER_ATTRIBUTES, driver)
+        yield Directory(f"{_BUS}/drivers/{name}", DRIVER_ATTRIBUTES, driver)
         yield _module(bus.core, name)
 
 
 def bus_tree(bus: DaxBus) -> Tree:
     """The bus, its drivers, and the modules that tools ask for."""
     tree: Tree = {f"{_BUS}/devices/": File(0o755, ""), f"{_BUS}/drivers/": File(0o755, "")}
-    tree |= _tree(_bus_directories(bus))
+    tree |= files_in(_bus_directories(bus))
     for name in bus.drivers:
-        tree |= _with_links(
+        tree |= links_to(
             {
                 f"{_BUS}/drivers/{name}/module": f"sys/module/{name}",
                 f"sys/module/{name}/drivers/dax:{name}": f"{_BUS}/drivers/{name}",
@@ -141,30 +71,30 @@ def bus_tree(bus: DaxBus) -> Tree:
 # -- a region -----------------------------------------------------------------------------------
 
 
-def _region_directories(region: DaxRegion) -> _Directories:
+def _region_directories(region: DaxRegion) -> Directories:
     home = f"sys/{region.sysfs_parent}"
     files = [attribute for attribute in PARENT_ATTRIBUTES if attribute.name in region.provider.files]
     yield _module(region.core, region.provider.module)
-    yield _Directory(home, files, region, region)
+    yield Directory(home, files, region, region)
     yield _power(home, region.power, region)
-    yield _Directory(f"{home}/dax_region", REGION_ATTRIBUTES, region, region)
+    yield Directory(f"{home}/dax_region", REGION_ATTRIBUTES, region, region)
 
 
 def region_tree(region: DaxRegion) -> Tree:
     """A region's own directory, and that of the device which carries it."""
-    return _tree(_region_directories(region))
+    return files_in(_region_directories(region))
 
 
 # -- a device -----------------------------------------------------------------------------------
 
 
-def _device_directories(device: DevDax) -> _Directories:
+def _device_directories(device: DevDax) -> Directories:
     home = device_path(device)
-    yield _Directory(home, DEVICE_ATTRIBUTES, device, device.region)
+    yield Directory(home, DEVICE_ATTRIBUTES, device, device.region)
     yield _power(home, device.power, device)
     for mapping in device.mappings():
         home = f"sys{mapping.kobject().devpath}"
-        yield _Directory(home, MAPPING_ATTRIBUTES, mapping, device.region)
+        yield Directory(home, MAPPING_ATTRIBUTES, mapping, device.region)
         yield _power(home, mapping.range.power, device)
 
 
@@ -179,13 +109,13 @@ def device_tree(device: DevDax) -> Tree:
     if device.driver is not None:
         links[f"{home}/driver"] = f"{_BUS}/drivers/{device.driver.name}"
         links[f"{_BUS}/drivers/{device.driver.name}/{device.name}"] = home
-    return {f"dev/{device.name}": File(0o600, "")} | _tree(_device_directories(device)) | _with_links(links)
+    return {f"dev/{device.name}": File(0o600, "")} | files_in(_device_directories(device)) | links_to(links)
 
 
 # -- stores -------------------------------------------------------------------------------------
 
 
-def _directories(core: DaxCore, path: str) -> _Directories:
+def _directories(core: DaxCore, path: str) -> Directories:
     """All that may have this path: for a device in it, those of that device alone."""
     for part in path.split("/"):
         if part in core.bus.devices:
