@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pluggy
 
-__all__ = ["PluginInfo", "find_store", "hooks", "list_plugins", "load_plugins", "registered_stores"]
+__all__ = ["PluginInfo", "find_store", "hooks", "list_plugins", "load_plugins", "plugin_of", "registered_stores"]
 
 DISABLED = "DAXEMU_DISABLED_PLUGINS"
 TRACE = "DAXEMU_TRACE_HOOKS"
@@ -93,6 +93,18 @@ def load_plugins() -> pluggy.PluginManager:
         name = manager.get_name(error.plugin) or getattr(error.plugin, "__name__", None)  # it may be unregistered again
         raise UsageError(f"plugin {name}: {' '.join(str(error).split())}") from error
     return manager
+
+
+def plugin_of(store: type[BackingStore]) -> object:
+    """Return a plugin to register that brings one store."""
+    from daxemu.hookspecs import hookimpl
+
+    class OneStore:
+        @hookimpl
+        def daxemu_register_backends(self) -> list[type[BackingStore]]:
+            return [store]
+
+    return OneStore()
 
 
 def registered_stores() -> list[type[BackingStore]]:

@@ -1,0 +1,7 @@
+from daxemu_diskfile import DiskFileStore
+
+from daxemu.testing import BackingStoreSuite
+
+
+class TestDiskFile(BackingStoreSuite):
+    store_class = DiskFileStore

@@ -1,0 +1,101 @@
+"""The built-in store passes the suite that authors of stores run; and the suite finds what is wrong."""
+
+import os
+
+import pytest
+
+from daxemu.backing.tmpfs import TmpfsStore
+from daxemu.testing import BackingStoreSuite
+
+
+class TestHuge(BackingStoreSuite):
+    store_class = TmpfsStore
+
+
+class TestMemfd(BackingStoreSuite):
+    store_class = TmpfsStore
+    where = "memfd"
+
+
+class Inheritable(TmpfsStore):
+    name = "inheritable"
+
+    def create(self, label, size):
+        fd = super().create(label, size)
+        os.set_inheritable(fd, True)
+        return fd
+
+
+class Forgetful(TmpfsStore):
+    name = "forgetful"
+
+    def destroy(self, fd):
+        pass
+
+
+class Grudging(TmpfsStore):
+    name = "grudging"
+
+    def resize(self, fd, size):
+        if size > os.fstat(fd).st_size:
+            super().resize(fd, size)
+
+
+class SharedTwin(TmpfsStore):
+    name = "sharedtwin"
+
+    def clone(self, fd, label):  # noqa: ARG002
+        return os.dup(fd)
+
+
+class NoPark(TmpfsStore):
+    name = "nopark"
+
+    def copy(self, source, source_at, target, target_at, length):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("store", "complaint"),
+    [
+        (Inheritable, "test_a_new_file_has_its_size_and_is_zero"),
+        (Forgetful, "test_nothing_is_left_of_a_destroyed_file"),
+        (Grudging, "test_what_is_cut_off_is_gone"),
+        (SharedTwin, "test_a_clone_is_equal_and_independent"),
+        (NoPark, "test_memory_outlives_devices"),
+    ],
+)
+def test_the_suite_finds_what_is_wrong(pytester, store, complaint):
+    pytester.makepyfile(
+        f"""
+        from daxemu.testing import BackingStoreSuite
+        from tests.backing.test_conformance import {store.__name__}
+
+        class TestIt(BackingStoreSuite):
+            store_class = {store.__name__}
+        """
+    )
+    pytester.syspathinsert(os.path.abspath("."))
+    pytester.runpytest("-k", complaint).assert_outcomes(failed=1, deselected=21)
+
+
+def test_a_store_that_does_not_work_here_is_skipped_and_fails_in_ci(pytester, monkeypatch):
+    pytester.makepyfile(
+        """
+        from daxemu.backing import Probe
+        from daxemu.backing.tmpfs import TmpfsStore
+        from daxemu.testing import BackingStoreSuite
+
+        class Absent(TmpfsStore):
+            @classmethod
+            def probe(cls, where=""):
+                return Probe(False, "no tape in drive", "insert one")
+
+        class TestIt(BackingStoreSuite):
+            store_class = Absent
+        """
+    )
+    monkeypatch.delenv("CI", raising=False)
+    pytester.runpytest("-rs").stdout.fnmatch_lines(["SKIPPED * no tape in drive; insert one"])
+    monkeypatch.setenv("CI", "true")
+    pytester.runpytest().stdout.fnmatch_lines(["*backend 'tmpfs' does not work here: no tape in drive; insert one*"])
