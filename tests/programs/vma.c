@@ -33,7 +33,7 @@ int main(int argc, char **argv)
 	q = mmap(NULL, A, PROT_READ, MAP_SHARED, ro, 0);
 	if (p == MAP_FAILED || q == MAP_FAILED)
 		return 1;
-	memset(p, 7, 64);
+	memset(p + 4 * A, 7, 64);
 	hole = mmap(NULL, 4 * A, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	hole = (char *)(((unsigned long)hole + A - 1) & ~(A - 1));
 	SAY(munmap(p, 4096));
@@ -45,7 +45,7 @@ int main(int argc, char **argv)
 	SAY(mprotect(q, A, PROT_READ | PROT_WRITE));
 	SAY(mmap(p + 4096, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 	SAY(madvise(p, 8 * A, MADV_DONTNEED));
-	SAY(p[5] == 7 ? 0 : -1);
+	SAY(p[4 * A + 5] == 7 ? 0 : -1);
 	SAY(madvise(p + A, 4096, MADV_DONTNEED));
 	SAY(madvise(p, A, MADV_WILLNEED));
 	SAY(madvise(p, A, MADV_FREE));

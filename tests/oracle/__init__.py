@@ -1,0 +1,1 @@
+"""The oracle: what a real Linux kernel's device-dax answers, in a virtual machine, beside what daxemu answers."""
