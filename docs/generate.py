@@ -130,7 +130,7 @@ def _help(*command: str) -> str:
 
 def commands() -> str:
     """``--help`` of the command and of each subcommand."""
-    lines = [["daxemu"], *(["daxemu", name] for name in daxemu.cli._COMMANDS)]
+    lines = [["daxemu"], *(["daxemu", name] for name in daxemu.cli.COMMANDS)]
     return "\n\n".join(f"## {' '.join(line)}\n\n```text\n{_help(*line[1:])}\n```" for line in lines)
 
 

@@ -53,7 +53,8 @@ class Engine(Launcher):
     """One emulated machine. A context manager; ``close`` leaves nothing behind.
 
     ``kernel`` is the version whose behaviour it shows, ``drivers`` which dax drivers are loaded,
-    ``nr_dax`` how many device numbers there are, at least 256. UsageError: no such kernel or driver.
+    ``nr_dax`` how many device numbers there are, at least 256; ``session`` the name under which other
+    programs of this user find it, by default one that nobody has. UsageError: no such kernel or driver.
     """
 
     def __init__(
@@ -62,11 +63,13 @@ class Engine(Launcher):
         kernel: str = DEFAULT_FLAVOUR.name,
         drivers: Sequence[str] = tuple(DRIVERS),
         nr_dax: int = MINORMASK + 1,
+        session: str | None = None,
     ) -> None:
         flavour = find_flavour(kernel)
         for driver in drivers:
             if driver not in DRIVERS:
                 raise UsageError(f"unknown driver {driver!r}; there are: {', '.join(DRIVERS)}")
+        self._session_name = session
         self._lock = threading.RLock()
         self._closed = False
         self._pid = os.getpid()
@@ -169,9 +172,12 @@ class Engine(Launcher):
             return self._facade(region)
 
     def environ(self) -> dict[str, str]:
-        """Variables that make a program see the devices. The first call opens the session for them."""
+        """Variables that make a program see the devices. The first call opens the session for them.
+
+        UsageError: the session cannot have the name it was to have.
+        """
         with self._operation() as core:
-            return self._wiring.open_session(core, self._store).environ()
+            return self._wiring.open_session(core, self._store, self._session_name).environ()
 
     def write_attribute(self, path: str, text: str) -> None:
         """Write a sysfs attribute by its path without links, ``/sys/devices/…`` or ``/sys/bus/dax/drivers/…``.

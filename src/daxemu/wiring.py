@@ -86,10 +86,10 @@ class Wiring:
         if self.session is not None:
             self.session.synchronise(device)
 
-    def open_session(self, core: DaxCore, store: Callable[[str, bytes], None]) -> Session:
+    def open_session(self, core: DaxCore, store: Callable[[str, bytes], None], name: str | None) -> Session:
         """Return the session; the first call makes it and shows what there is. ``store`` writes attributes."""
         if self.session is None:
-            session = Session(major=core.major, flavour=core.flavour, store=store)
+            session = Session(major=core.major, flavour=core.flavour, store=store, name=name)
             try:
                 session.show_bus(core.bus)
                 for region in core.regions.values():

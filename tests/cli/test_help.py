@@ -10,7 +10,7 @@ import pytest
 
 from daxemu import __version__, cli
 
-COMMANDS = [module.name for module in pkgutil.iter_modules(cli.__path__)]
+COMMANDS = [module.name for module in pkgutil.iter_modules(cli.__path__) if not module.name.startswith("_")]
 
 
 def test_help_lists_every_command(daxemu):

@@ -10,6 +10,7 @@ import pytest
 
 import daxemu
 import daxemu.cli
+import daxemu.cli._group
 from daxemu import hookspecs
 from tests.docs.pages import DOCS
 
@@ -66,9 +67,9 @@ def test_every_setting_of_the_pytest_plugin(pytestconfig):
 
 
 def _command_options() -> list[tuple[str, str]]:
-    root = daxemu.cli._daxemu
+    root = daxemu.cli._group.daxemu
     commands = {"daxemu": root}
-    commands |= {f"daxemu {name}": root.get_command(click.Context(root), name) for name in daxemu.cli._COMMANDS}
+    commands |= {f"daxemu {name}": root.get_command(click.Context(root), name) for name in daxemu.cli.COMMANDS}
     return [(name, option) for name, command in commands.items() for p in command.params for option in p.opts]
 
 

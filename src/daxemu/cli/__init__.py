@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-
-import click
 
 from daxemu.errors import DaxemuError
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
 
-_COMMANDS = {
+COMMANDS = {
     "run": "Run a program with emulated devices.",
+    "shell": "Start a shell where the devices are.",
+    "serve": "Keep devices while programs come and go.",
     "list": "List the devices of running sessions.",
     "doctor": "Tell what this machine can do, and whether a program can be reached.",
     "plugins": "List plugins and backing stores.",
@@ -20,32 +19,26 @@ _COMMANDS = {
 }
 
 
-class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return [*_COMMANDS]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
-            return None
-        command = import_module(f"daxemu.cli.{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([*_COMMANDS.items()])
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="daxemu", message="daxemu %(version)s")
-def _daxemu() -> None:
-    """Linux device-DAX (/dev/daxX.Y) in user space: no hardware, no root, no VM."""
-
-
 def main() -> None:
     """Entry point: errors are one line on stderr and exit status 2."""
     try:
-        _daxemu(prog_name="daxemu")
+        _run_simply(sys.argv[1:])
+        from daxemu.cli._group import daxemu
+
+        daxemu(prog_name="daxemu")
     except DaxemuError as error:
         print(f"daxemu: {' '.join(str(error).splitlines())}", file=sys.stderr)
         sys.exit(2)
+
+
+def _run_simply(arguments: list[str]) -> None:
+    """Run ``daxemu run`` without click, whose import takes longer than all the rest. Return what needs click."""
+    if arguments[:1] != ["run"]:
+        return
+    from daxemu.cli._options import parse_simply
+    from daxemu.cli.run import OPTIONS, run
+
+    parsed = parse_simply(arguments[1:], OPTIONS)
+    if parsed:
+        values, cmd = parsed
+        run(cmd, **values)

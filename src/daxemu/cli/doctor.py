@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from daxemu.launch.doctor import check_host, check_program
+from daxemu.cli._options import SESSION, declared
+from daxemu.launch.doctor import check_host, check_program, check_session
 
 __all__ = ["command"]
 
@@ -14,9 +15,10 @@ _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}
 
 
 @click.command()
+@declared(SESSION._replace(help="Look at this running session too, given by its name or its directory."))
 @click.argument("program", required=False)
-def command(program: str | None) -> None:
-    """Tell what this machine can do; with PROGRAM, whether and how daxemu reaches it.
+def command(program: str | None, session: str | None) -> None:
+    """Tell what this machine can do, and how a --session does; with PROGRAM, whether and how daxemu reaches it.
 
     Exit status 1 if something does not work, or PROGRAM is out of reach.
     """
@@ -24,7 +26,8 @@ def command(program: str | None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    findings = check_program(program)[1] if program else check_host()
+    findings = check_session(session) if session else []
+    findings += check_program(program)[1] if program else check_host()
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column()
     table.add_column()

@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import platform
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,9 +18,11 @@ from daxemu._core import Mapping, sync_mappings
 from daxemu.launch.elf import Program, find_program, inspect_program
 from daxemu.plugins import registered_stores
 from daxemu.session.directory import sessions_root
+from daxemu.session.listing import find_session, session_devices
 from daxemu.session.session import PRELOAD_LIBRARY
+from daxemu.units import format_size
 
-__all__ = ["Finding", "check_host", "check_program", "wrapped_functions"]
+__all__ = ["Finding", "check_host", "check_program", "check_session", "wrapped_functions"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,23 @@ def check_host() -> list[Finding]:
     for store in registered_stores():
         probe = store.probe()
         findings.append(Finding(f"backend {store.name}", str(probe), probe.available))
+    return findings
+
+
+def check_session(wanted: str) -> list[Finding]:
+    """Ask a running session, by name or path, whether it answers. UsageError: there is none."""
+    session = find_session(wanted)
+
+    def connect() -> str:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            connection.settimeout(5)
+            connection.connect(str(session / "sock"))
+        return f"{session} answers"
+
+    findings = [_check("session", connect)]
+    for device in session_devices(session):
+        facts = f"{format_size(device.size)}, alignment {format_size(device.align)}, {device.devt}"
+        findings.append(Finding(f"/dev/{device.chardev}", facts if device.alive else f"{facts}, dead"))
     return findings
 
 

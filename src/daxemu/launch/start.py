@@ -12,7 +12,7 @@ from daxemu.launch.elf import ProgramRefusedError, find_program, inspect_program
 if TYPE_CHECKING:
     from daxemu.engine import Engine
 
-__all__ = ["Launcher", "check_reachable"]
+__all__ = ["Launcher", "check_reachable", "program_environment"]
 
 Argument = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Arguments = Argument | Sequence[Argument]
@@ -25,11 +25,20 @@ def check_reachable(name: str, environment: Mapping[str, str], directory: str | 
         raise ProgramRefusedError(f"{name} would not see the devices: {program.obstacle}; {program.remedy}")
 
 
-def _prepare(variables: Mapping[str, str], args: Arguments, options: dict[str, Any]) -> dict[str, Any]:
-    """Return subprocess's options with the session's variables added; refuse what cannot work.
+def program_environment(
+    variables: Mapping[str, str], name: str, environment: Mapping[str, str], directory: str | None = None
+) -> dict[str, str]:
+    """Return an environment with a session's variables added, for a program; refuse one that cannot be reached.
 
-    Libraries that the given environment preloads stay behind ours.
+    Libraries that the given environment preloads stay behind ours. Raises as ``check_reachable``.
     """
+    check_reachable(name, environment, directory)
+    libraries = [*variables["LD_PRELOAD"].split(), *environment.get("LD_PRELOAD", "").split()]
+    return {**environment, **variables, "LD_PRELOAD": " ".join(dict.fromkeys(libraries))}
+
+
+def _prepare(variables: Mapping[str, str], args: Arguments, options: dict[str, Any]) -> dict[str, Any]:
+    """Return subprocess's options with the session's variables added; refuse what cannot work."""
     given = options.get("env")
     environment = {os.fsdecode(k): os.fsdecode(v) for k, v in (os.environ if given is None else given).items()}
     if options.get("shell"):
@@ -38,9 +47,8 @@ def _prepare(variables: Mapping[str, str], args: Arguments, options: dict[str, A
         first = args if isinstance(args, (str, bytes, os.PathLike)) else args[0]
         name = options.get("executable") or first
     directory = options.get("cwd")
-    check_reachable(os.fsdecode(name), environment, None if directory is None else os.fsdecode(directory))
-    libraries = [*variables["LD_PRELOAD"].split(), *environment.get("LD_PRELOAD", "").split()]
-    return options | {"env": {**environment, **variables, "LD_PRELOAD": " ".join(dict.fromkeys(libraries))}}
+    where = None if directory is None else os.fsdecode(directory)
+    return options | {"env": program_environment(variables, os.fsdecode(name), environment, where)}
 
 
 class Launcher:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import stat
+import string
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import ClassVar
 
 from daxemu.errors import UsageError
 
-__all__ = ["SessionDirectory", "session_directories", "sessions_root", "sweep"]
+__all__ = ["SessionDirectory", "check_name", "session_directories", "sessions_root", "sweep"]
 
 # A unix socket's path has 108 bytes; "/sock" and the session's own name must fit behind the root.
 _LONGEST_ROOT = 80
+_LONGEST_NAME = 20
+_NAME_LETTERS = set(string.ascii_letters + string.digits + "_-.")
 
 
 def _candidates() -> list[Path]:
@@ -40,6 +43,16 @@ def sessions_root() -> Path:
             return path
     places = ", ".join(str(path.parent) for path in candidates)
     raise UsageError(f"no writable directory with room for sessions among {places}; set XDG_RUNTIME_DIR")
+
+
+def check_name(name: str) -> str:
+    """Return the name of a session. Raises UsageError for one that could not be a directory's in every place."""
+    if not 0 < len(name) <= _LONGEST_NAME or set(name) - _NAME_LETTERS or name[0] in "-.":
+        raise UsageError(
+            f"session name {name!r}: give 1 to {_LONGEST_NAME} letters, digits, '_', '-' or '.', "
+            "the first neither '-' nor '.'"
+        )
+    return name
 
 
 def session_directories() -> list[Path]:
@@ -76,17 +89,35 @@ def _make_root(root: Path) -> None:
         raise UsageError(f"{root} is not a private directory of this user; remove it or set XDG_RUNTIME_DIR")
 
 
+def _make_directory(root: Path, name: str | None) -> Path:
+    """Make a session's directory, under a name that nobody has. UsageError: the name that was asked for is taken."""
+    if name is None:
+        return Path(tempfile.mkdtemp(dir=root, prefix=""))
+    path = root / check_name(name)
+    if any(taken.name == name for taken in session_directories()):
+        raise UsageError(f"a session {name!r} is running; end it, or give this one another name")
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError as error:  # another engine was faster, or it is no session's
+        raise UsageError(f"{path} exists; give the session another name, or remove it") from error
+    path.chmod(0o700)  # whatever the umask
+    return path
+
+
 class SessionDirectory:
-    """One session's directory, held by a lock that dies with this process."""
+    """One session's directory, held by a lock that dies with this process.
+
+    Its name is the session's: ``name``, or one that nobody has. UsageError: it is taken, or cannot be one.
+    """
 
     _held: ClassVar[set[Path]] = set()  # a lock is the process's: it cannot test its own
 
-    def __init__(self) -> None:
+    def __init__(self, name: str | None = None) -> None:
         root = sessions_root()
         for attempt in range(100):
             try:
                 _make_root(root)
-                self.path = Path(tempfile.mkdtemp(dir=root, prefix=""))
+                self.path = _make_directory(root, name)
                 break
             except FileNotFoundError:  # another session's end removed the root
                 if attempt == 99:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from daxemu.sysfs.tree import bus_tree, device_tree, region_tree
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["PRELOAD_LIBRARY", "Session"]
+__all__ = ["PRELOAD_LIBRARY", "Session", "session_environ"]
 
 PRELOAD_LIBRARY = Path(__file__).parents[1] / "libdaxemu-preload.so"
 
@@ -36,12 +37,28 @@ def _log() -> logging.Logger:
     return logging.getLogger("daxemu")
 
 
+def session_environ(path: Path) -> dict[str, str]:
+    """Return the two variables by which a program finds the session there; an LD_PRELOAD that is set stays behind ours.
+
+    The loader splits LD_PRELOAD at blanks and colons: a library below such a path gets a link in the session.
+    """
+    library = PRELOAD_LIBRARY
+    if set(" :\t\n") & set(str(library)):
+        library = path / library.name
+        with suppress(FileExistsError):
+            library.symlink_to(PRELOAD_LIBRARY)
+    preload = [str(library), *os.environ.get("LD_PRELOAD", "").split()]
+    return {"DAXEMU_SESSION": str(path), "LD_PRELOAD": " ".join(dict.fromkeys(preload))}
+
+
 class Session:
     """Directory, table, tree and server. Made when the first program is started; the engine tells it what changes."""
 
-    def __init__(self, *, major: int, flavour: Flavour, store: Callable[[str, bytes], None]) -> None:
+    def __init__(
+        self, *, major: int, flavour: Flavour, store: Callable[[str, bytes], None], name: str | None = None
+    ) -> None:
         sweep()
-        self._directory = SessionDirectory()
+        self._directory = SessionDirectory(name)
         self.path = self._directory.path
         self._projection = Projection(self.path)
         self._projecting = True
@@ -51,18 +68,8 @@ class Session:
         self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, store, self._file_of)
 
     def environ(self) -> dict[str, str]:
-        """The two variables by which a program finds the devices; an LD_PRELOAD that is set stays behind ours."""
-        preload = [str(self._preload_library()), *os.environ.get("LD_PRELOAD", "").split()]
-        return {"DAXEMU_SESSION": str(self.path), "LD_PRELOAD": " ".join(dict.fromkeys(preload))}
-
-    def _preload_library(self) -> Path:
-        """The library by a path that the loader can read: it splits LD_PRELOAD at blanks and colons."""
-        if not set(" :\t\n") & set(str(PRELOAD_LIBRARY)):
-            return PRELOAD_LIBRARY
-        link = self.path / PRELOAD_LIBRARY.name
-        if not link.is_symlink():
-            link.symlink_to(PRELOAD_LIBRARY)
-        return link
+        """Return the two variables by which a program finds the devices."""
+        return session_environ(self.path)
 
     # -- requests; in the server's thread -------------------------------------------------------
 

@@ -1,0 +1,117 @@
+"""A program that sees emulated devices, and to whoever started it looks as if it ran alone."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from daxemu._core import die_with_parent
+from daxemu.engine import Engine
+from daxemu.errors import DaxemuError
+from daxemu.launch.elf import ProgramNotFoundError, ProgramRefusedError
+from daxemu.launch.start import program_environment
+
+__all__ = ["environment", "run_inside", "run_with"]
+
+# What a shell, env and timeout answer for a command that could not be run.
+_REFUSED = 126
+_NOT_FOUND = 127
+
+_NOT_FORWARDED = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE}
+_NOT_FORWARDED |= {signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS, signal.SIGPIPE, signal.SIGWINCH}
+_SI_KERNEL = 0x80
+
+
+def run_with(make_engine: Callable[[], Engine], cmd: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Run a program with the devices of an engine that lives as long; end as the program did."""
+    forwarded = set(signal.valid_signals()) - _NOT_FORWARDED
+    original = signal.pthread_sigmask(signal.SIG_BLOCK, forwarded | {signal.SIGCHLD})
+    with make_engine() as engine:
+        try:
+            pid = _start(engine, cmd, env, original)
+        except (ProgramNotFoundError, ProgramRefusedError) as error:
+            _refuse(error)
+        status = _accompany(pid, forwarded)
+    _end_alike(status)
+
+
+def run_inside(session: Mapping[str, str], cmd: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Become a program that sees the devices of a running session, told of by these variables."""
+    try:
+        complete = program_environment(session, cmd[0], env)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # this interpreter ignores them
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            os.execvpe(cmd[0], [*cmd], complete)
+        except OSError as error:
+            raise ProgramRefusedError(f"{cmd[0]}: {error.strerror}") from error
+    except (ProgramNotFoundError, ProgramRefusedError) as error:
+        _refuse(error)
+
+
+def _refuse(error: ProgramNotFoundError | ProgramRefusedError) -> NoReturn:
+    print(f"daxemu: {error}", file=sys.stderr)
+    sys.exit(_NOT_FOUND if isinstance(error, ProgramNotFoundError) else _REFUSED)
+
+
+def environment() -> dict[str, str]:
+    """Return ours as it was given: in the C locale the interpreter sets LC_CTYPE for itself (PEP 538)."""
+    environment = dict(os.environ)
+    environment.pop("LC_CTYPE", None)
+    for variable in Path("/proc/self/environ").read_bytes().split(b"\0"):
+        name, _, value = variable.partition(b"=")
+        if name == b"LC_CTYPE":
+            environment["LC_CTYPE"] = os.fsdecode(value)
+    return environment
+
+
+def _start(engine: Engine, cmd: Sequence[str], env: Mapping[str, str], mask: set[signal.Signals | int]) -> int:
+    def in_child() -> None:
+        die_with_parent()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    try:
+        process = engine.popen(list(cmd), env=env, close_fds=False, preexec_fn=in_child)
+    except DaxemuError:
+        raise
+    except OSError as error:
+        raise ProgramRefusedError(f"{cmd[0]}: {error.strerror}") from error
+    process.returncode = 0  # _accompany waits for it
+    return process.pid
+
+
+def _accompany(pid: int, forwarded: set[signal.Signals]) -> int:
+    """Pass signals on and stop when the program stops, until it ends; return its wait status.
+
+    What the terminal sends it sends to the program as well, so that is not passed on. But when the
+    terminal goes away, the kernel tells only the session's leader; that may be us.
+    """
+    hangup = {signal.SIGHUP, signal.SIGCONT} if os.getsid(0) == os.getpid() else set()
+    while True:
+        info = signal.sigwaitinfo(forwarded | {signal.SIGCHLD})
+        if info.si_signo != signal.SIGCHLD:
+            if info.si_code != _SI_KERNEL or info.si_signo in hangup:
+                os.kill(pid, info.si_signo)
+            continue
+        ended, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
+        if ended == pid and os.WIFSTOPPED(status):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif ended == pid:
+            return status
+
+
+def _end_alike(status: int) -> NoReturn:
+    """End as the program did: with its exit status, or by its signal (without a second core file)."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    sys.exit(os.waitstatus_to_exitcode(status))

@@ -1,0 +1,39 @@
+"""The command line as click has it: what is not said in the one plain way, and all help."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from daxemu.cli import COMMANDS
+from daxemu.cli._options import declared
+from daxemu.cli.run import OPTIONS, run
+
+__all__ = ["daxemu"]
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return [*COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command = _run if cmd_name == "run" else import_module(f"daxemu.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="daxemu", message="daxemu %(version)s")
+def daxemu() -> None:
+    """Linux device-DAX (/dev/daxX.Y) in user space: no hardware, no root, no VM."""
+
+
+_CMD = click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED)
+_run = click.command("run", context_settings={"allow_interspersed_args": False})(declared(*OPTIONS)(_CMD(run)))

@@ -1,0 +1,73 @@
+"""Options that commands share, once: click's help is made from them, and ``daxemu run`` is parsed by them.
+
+A start of ``daxemu run`` does without click, which would take most of its time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["DRIVERS", "KERNEL", "MACHINE", "REGION", "SESSION", "Option", "declared", "parse_simply"]
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+
+class Option(NamedTuple):
+    """An option with a value: ``--name VALUE``. ``name`` is also the parameter's that gets it."""
+
+    name: str
+    metavar: str
+    help: str
+    multiple: bool = False
+
+
+REGION = Option(
+    "region",
+    "KEY=VALUE,…",
+    "A region with one device over all of it. Keys: size (64M), align (2M; 4K, 1G), provider (pmem; hmem), "
+    "backend (tmpfs), start (physical address), driver (device_dax; kmem, none, auto). May be given several times.",
+    multiple=True,
+)
+KERNEL = Option("kernel", "VERSION", "Kernel to behave as: 6.1 or 6.12, which is the default.")
+DRIVERS = Option("drivers", "NAMES", "dax drivers that are loaded, by default device_dax,kmem.")
+MACHINE = (REGION, KERNEL, DRIVERS)
+SESSION = Option(
+    "session", "NAME|PATH", "A session that runs, by its name or the path of its directory; its devices are used."
+)
+
+
+def declared(*options: Option) -> Callable[[Function], Function]:
+    """Give a click command these options."""
+    import click
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = click.option(
+                f"--{option.name}", multiple=option.multiple, metavar=option.metavar, help=option.help
+            )(function)
+        return function
+
+    return decorate
+
+
+def parse_simply(arguments: Sequence[str], options: Sequence[Option]) -> tuple[dict[str, Any], list[str]] | None:
+    """Return the options' values, as click would, and the command behind them.
+
+    None for all that needs more than this: wrong or unknown options, a call for help, no command. click explains it.
+    """
+    values: dict[str, Any] = {option.name: () if option.multiple else None for option in options}
+    known = {f"--{option.name}": option for option in options}
+    rest = list(arguments)
+    while rest and rest[0].startswith("-"):
+        name, equals, value = rest.pop(0).partition("=")
+        if name == "--" and not equals:
+            break
+        if name not in known or not (equals or rest):
+            return None
+        value = value if equals else rest.pop(0)
+        option = known[name]
+        values[option.name] = (*values[option.name], value) if option.multiple else value
+    return (values, rest) if rest else None
