@@ -216,6 +216,8 @@ class Engine(Launcher):
                     steps.callback(self._core.shutdown)
                 for file in tuple(self._wiring.files):
                     steps.callback(file.close)
+                for region in self._core.regions.values():
+                    self._wiring.abandon(region)
 
     @contextmanager
     def _operation(self) -> Iterator[DaxCore]:

@@ -94,4 +94,6 @@ class DaxRegion(Launcher):
     def remove(self) -> None:
         """Remove the region with its devices, as when the hardware is taken away."""
         with self._engine._operation() as core:
+            if self._region.published:
+                self._engine._wiring.abandon(self._region)
             core.remove_region(self._region)

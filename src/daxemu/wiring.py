@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from daxemu._core import sync_mappings
-from daxemu.backing import BackingFile
 from daxemu.backing.memory import DeviceMemory, RegionMemory
 from daxemu.kernel.device import DevDax
+from daxemu.kernel.region import DaxRegion
 from daxemu.kmsg import Kmsg
 from daxemu.plugins import hooks
 from daxemu.session.session import Session
@@ -45,6 +45,8 @@ class Wiring:
         """Show a change in the session, if there is one; give mappings back what has come alive."""
         subject = event.subject
         if isinstance(subject, DevDax):
+            if event.action == "revive":
+                self._memory_of(subject).give_back()
             if self.session is not None:
                 self.session.show_device(subject)
             if event.action == "revive":
@@ -78,13 +80,32 @@ class Wiring:
 
                 logging.getLogger("daxemu").exception("the hook daxemu_uevent of a plugin failed")
 
+    def abandon(self, region: DaxRegion) -> None:
+        """A region is about to go: what its devices give up need not be kept."""
+        self.memories[region.start].abandoned = True
+
     def synchronise(self, device: DevDax) -> None:
         """Bring every mapping of every process in line with whether the device is alive."""
-        assert isinstance(device.backing, BackingFile)
+        memory = self._memory_of(device)
+        done = self._synchronise_own(device, memory)
+        if self.session is not None and not self.session.synchronise(device):
+            done = False
+        if not done and not device.alive:
+            memory.withdraw()
+
+    def _synchronise_own(self, device: DevDax, memory: DeviceMemory) -> bool:
+        """The mappings of this interpreter. False where the kernel does not let them be moved (seccomp, valgrind)."""
         if any(file._maps(device) for file in self.files):
-            sync_mappings(*device.backing.identity, device.alive, device.backing.fd)
-        if self.session is not None:
-            self.session.synchronise(device)
+            try:
+                sync_mappings(*memory.identity, device.alive)
+            except OSError:
+                return False
+        return True
+
+    @staticmethod
+    def _memory_of(device: DevDax) -> DeviceMemory:
+        assert isinstance(device.backing, DeviceMemory)
+        return device.backing
 
     def open_session(self, core: DaxCore, store: Callable[[str, bytes], None], name: str | None) -> Session:
         """Return the session; the first call makes it and shows what there is. ``store`` writes attributes."""

@@ -128,10 +128,10 @@ def test_an_agent_that_never_answers_is_reported_and_not_waited_for_long(caplog)
     with Engine() as engine:
         device = engine.add_region("4M").devices[0]
         path = engine.environ()["DAXEMU_SESSION"] + "/sock"
-        server = engine._wiring.session._server
+        agents = engine._wiring.session._server.agents
         with connect(path) as silent:
             silent.send(message(type=layout.AGENT))
             silent.recv(100)
-            (line,) = server.synchronise(0, patience=0.2)
+            (line,) = agents.synchronise(0, patience=0.2)
             assert f"process {os.getpid()}" in line
         device.kill()

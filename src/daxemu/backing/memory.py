@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from daxemu.backing.store import BackingFile, BackingStore
@@ -42,18 +43,22 @@ class RegionMemory:
 
     def __init__(self, store: BackingStore, *, scrub: bool, reserve: bool = False) -> None:
         self.store = store
+        self.abandoned = False  # about to be removed: nothing needs to be kept any more
         self._scrub = scrub
         self._reserves = reserve or store.reserves
         self._fd = -1
 
     def park(self, file: BackingFile, pieces: list[_Piece], region_size: int) -> None:
-        """Keep what a device gives up."""
-        if self._scrub or not pieces:
+        """Keep what a device is about to give up. On failure nobody has it but the device."""
+        if self._scrub or self.abandoned or not pieces:
             return
         if self._fd < 0:
             self._fd = self.store.park(region_size)
-        for piece in pieces:
-            self.store.copy(file.fd, piece.offset, self._fd, piece.start, piece.length)
+        with ExitStack() as undo:
+            undo.callback(self._forget, pieces)
+            for piece in pieces:
+                self.store.copy(file.fd, piece.offset, self._fd, piece.start, piece.length)
+            undo.pop_all()
 
     def fetch(self, file: BackingFile, pieces: list[_Piece]) -> None:
         """Hand what was kept to the next owner."""
@@ -61,7 +66,10 @@ class RegionMemory:
             return
         for piece in pieces:
             self.store.copy(self._fd, piece.start, file.fd, piece.offset, piece.length)
-        for piece in pieces:  # when all have arrived: until then this is where they are
+        self._forget(pieces)  # when all have arrived: until then this is where they are
+
+    def _forget(self, pieces: list[_Piece]) -> None:
+        for piece in pieces:
             self.store.discard(self._fd, piece.start, piece.length)
 
     def make(self, label: str, size: int) -> int:
@@ -95,6 +103,7 @@ class DeviceMemory(BackingFile):
             self._memory = memory
             self._device = device
             self._held = _pieces(device, device.size)
+            self._aside = -1
             try:
                 memory.fetch(self, self._held)
             except BaseException:
@@ -104,6 +113,8 @@ class DeviceMemory(BackingFile):
     def resize(self, size: int) -> None:
         """Change the size; what is given up stays in the region, what is gained comes from there."""
         before = sum(piece.length for piece in self._held)
+        withdrawn = self._aside >= 0
+        self.give_back()
         with _refusals(self._memory.store):
             if size < before:
                 self._memory.park(self, _behind(self._held, size), self._device.region.size)
@@ -111,6 +122,8 @@ class DeviceMemory(BackingFile):
                 self._held = _pieces(self._device, size)
             else:
                 self._grow(before, size)
+        if withdrawn:
+            self.withdraw()
 
     def _grow(self, before: int, size: int) -> None:
         super().resize(size)
@@ -122,6 +135,48 @@ class DeviceMemory(BackingFile):
             super().resize(before)
             raise
         self._held = held
+
+    # -- when a process cannot be told ----------------------------------------------------------
+
+    def withdraw(self) -> None:
+        """Take the bytes away from under the mappings of a dead device: touching them is SIGBUS, told or not.
+
+        A process that stands still, or whose mappings cannot be moved, must not go on with a device
+        that is dead. It costs a copy, so it is not the way for everybody. ENOSPC, ENOMEM: no room for it.
+        """
+        if self._aside >= 0:
+            return
+        store, size = self._memory.store, 0 if self._memory.abandoned else os.fstat(self.fd).st_size
+        with _refusals(store), ExitStack() as undo:
+            aside = store.create(self._device.name, size)
+            undo.callback(store.destroy, aside)
+            store.copy(self.fd, 0, aside, 0, size)
+            super().resize(0)
+            undo.pop_all()
+        self._aside = aside
+
+    def give_back(self) -> None:
+        """Undo ``withdraw``. ENOSPC, ENOMEM: no room for it; nothing is lost."""
+        if self._aside < 0:
+            return
+        store, size = self._memory.store, os.fstat(self._aside).st_size
+        with _refusals(store), ExitStack() as undo:
+            undo.callback(super().resize, 0)
+            if not store.appends:
+                super().resize(size)
+            store.copy(self._aside, 0, self.fd, 0, size)
+            super().resize(size)
+            self._memory.ensure(self.fd, size)
+            undo.pop_all()
+        store.destroy(self._aside)
+        self._aside = -1
+
+    def close(self) -> None:
+        """Give the memory back. Mappings that somebody still has become SIGBUS."""
+        if self._aside >= 0:
+            self._memory.store.destroy(self._aside)
+            self._aside = -1
+        super().close()
 
 
 def _pieces(device: DevDax, size: int) -> list[_Piece]:

@@ -62,7 +62,8 @@ class BackingStore(ABC):
     is the unit of the store's page tables in bytes: devices of a smaller alignment are refused.
     ``reserves``: memory for all of a device is taken when it is made, whether the region asks for
     it or not. ``map_sync``: the files can be mapped with MAP_SYNC, and are when a program asks for
-    it. ``persistent``: what is written outlives the session.
+    it. ``persistent``: what is written outlives the session. ``appends``: ``copy`` can write behind
+    the target's end, which grows by it.
     """
 
     name: ClassVar[str]
@@ -70,6 +71,7 @@ class BackingStore(ABC):
     reserves: bool = False
     map_sync: bool = False
     persistent: bool = False
+    appends: bool = False
 
     def __init__(self, where: str = "") -> None:
         self.where = where

@@ -60,6 +60,7 @@ class TmpfsStore(BackingStore):
     """
 
     name = "tmpfs"
+    appends = True
 
     @classmethod
     def probe(cls, where: str = "") -> Probe:

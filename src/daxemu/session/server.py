@@ -9,42 +9,18 @@ import socket
 import struct
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from daxemu.errors import KernelError, UsageError
 from daxemu.session import layout
+from daxemu.session.agents import Agent, Agents
 
-__all__ = ["Agent", "Server"]
+__all__ = ["Server"]
 
 # A request with the longest path and the most data.
 _LONGEST = layout.MESSAGE.size + 4096 + 1 + layout.STORE_MOST
-
-
-class Agent:
-    """A process that maps devices, and the connection to the agent in it.
-
-    For each device one SYNC at a time is on its way; ``wanted`` and ``done`` are the serials of the
-    newest one asked for and of the newest one answered.
-    """
-
-    def __init__(self, pid: int, connection: socket.socket) -> None:
-        self.pid = pid
-        self.connection = connection
-        self.under_way: set[int] = set()
-        self.wanted: dict[int, int] = {}
-        self.done: dict[int, int] = {}
-        self.status: dict[int, int] = {}
-
-
-def _process_state(pid: int) -> str:
-    """One letter as in ps; "gone" without such a process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return "gone"
 
 
 class Server:
@@ -52,7 +28,6 @@ class Server:
 
     ``backing_fd(minor)`` gives the descriptor of a device's file, ``register_alias(minor, fd)``
     learns of a node, ``store(path, data)`` writes an attribute; all raise KernelError to refuse.
-    ``file_of(minor)`` is the same descriptor for a device dead or alive, -1 where there is none.
     A store may take the engine's lock and wait for agents, so it gets a thread of its own.
     """
 
@@ -62,15 +37,11 @@ class Server:
         backing_fd: Callable[[int], int],
         register_alias: Callable[[int, int], None],
         store: Callable[[str, bytes], None],
-        file_of: Callable[[int], int],
     ) -> None:
         self._backing_fd = backing_fd
         self._register_alias = register_alias
         self._store = store
-        self._file_of = file_of
-        self._agents: dict[socket.socket, Agent] = {}
-        self._changed = threading.Condition()  # guards the agents and their answers
-        self._serial = 0
+        self.agents = Agents()
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._selector = selectors.DefaultSelector()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -107,9 +78,7 @@ class Server:
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     def _drop(self, connection: socket.socket) -> None:
-        with self._changed:
-            self._agents.pop(connection, None)
-            self._changed.notify_all()
+        self.agents.remove(connection)
         with suppress(KeyError):
             self._selector.unregister(connection)
         connection.close()
@@ -148,7 +117,7 @@ class Server:
         status = 0
         try:
             self._store(path.decode(errors="replace"), text)
-        except KernelError as error:
+        except OSError as error:  # KernelError, or no memory to carry it out
             status = -(error.errno or errno.EIO)
         except UsageError:  # the engine is just closing
             status = -errno.ENODEV
@@ -184,8 +153,7 @@ class Server:
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         agent = Agent(struct.unpack("3i", credentials)[0], connection)
         self._selector.modify(connection, selectors.EVENT_READ, lambda _: self._hear(agent))
-        with self._changed:
-            self._agents[connection] = agent
+        self.agents.add(agent)
 
     def _hear(self, agent: Agent) -> None:
         """An agent has answered, or its process has ended."""
@@ -195,68 +163,8 @@ class Server:
             answer = None
         if answer is None:
             self._drop(agent.connection)
-            return
-        with self._changed:
-            minor = answer["minor"]
-            agent.under_way.discard(minor)
-            agent.done[minor] = answer["serial"]
-            agent.status[minor] = answer["status"]
-            for waiting, serial in agent.wanted.items():
-                if agent.done.get(waiting, 0) < serial:
-                    self._send(agent, waiting)
-            self._changed.notify_all()
-
-    def mappers(self) -> list[int]:
-        """Ids of the processes that map, or have mapped, a device."""
-        with self._changed:
-            return [agent.pid for agent in self._agents.values()]
-
-    def synchronise(self, minor: int, patience: float = 5.0) -> list[str]:
-        """Have every process bring its mappings of a device in line with the table.
-
-        Waits for all of them together at most ``patience`` seconds; returns a line about each that
-        did not answer. A stopped process is not waited for: its agent acts before it runs on.
-        """
-        with self._changed:
-            self._serial += 1
-            serial = self._serial
-            agents = list(self._agents.values())
-            for agent in agents:
-                agent.wanted[minor] = serial
-                self._send(agent, minor)
-        deadline = time.monotonic() + patience
-        return [line for agent in agents if (line := self._await(agent, minor, serial, deadline))]
-
-    def _send(self, agent: Agent, minor: int) -> None:
-        """Send what is wanted, unless an earlier wish is under way: its answer brings the next one."""
-        if minor in agent.under_way:
-            return
-        message = layout.MESSAGE.pack(
-            magic=layout.MESSAGE_MAGIC,
-            version=layout.WIRE_VERSION,
-            type=layout.SYNC,
-            length=layout.MESSAGE.size,
-            minor=minor,
-            serial=agent.wanted[minor],
-        )
-        fd = self._file_of(minor)
-        # A full socket is a process that does not run; its next answer makes room. An ended one will be heard of.
-        with suppress(OSError):
-            socket.send_fds(agent.connection, [message], [fd] if fd >= 0 else [], socket.MSG_DONTWAIT)
-            agent.under_way.add(minor)
-
-    def _await(self, agent: Agent, minor: int, serial: int, deadline: float) -> str | None:
-        with self._changed:
-            while agent.done.get(minor, 0) < serial:
-                if agent.connection not in self._agents:
-                    return None
-                if self._changed.wait(0.05):
-                    continue
-                state = _process_state(agent.pid)
-                if state in "Tt" or time.monotonic() > deadline:
-                    return f"process {agent.pid} (state {state}) has not yet revoked its mappings"
-            status = agent.status[minor]
-        return f"process {agent.pid} could not: {os.strerror(-status)}" if status < 0 else None
+        else:
+            self.agents.heard(agent, answer)
 
     def close(self) -> None:
         """Stop serving; every connection ends."""

@@ -65,7 +65,7 @@ class Session:
         self._table = Table(self.path / "table", major=major, flavour=flavour)
         self._devices: dict[int, DevDax] = {}
         self._aliases: dict[int, int] = {}  # descriptors by slot of the table
-        self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, store, self._file_of)
+        self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, store)
 
     def environ(self) -> dict[str, str]:
         """Return the two variables by which a program finds the devices."""
@@ -79,10 +79,6 @@ class Session:
             raise KernelError(errno.ENXIO, f"no device has minor {minor}")
         assert isinstance(device.backing, BackingFile)
         return device.backing.fd
-
-    def _file_of(self, minor: int) -> int:
-        device = self._devices.get(minor)
-        return device.backing.fd if device is not None and isinstance(device.backing, BackingFile) else -1
 
     def _register_alias(self, minor: int, fd: int) -> None:
         for slot, held in list(self._aliases.items()):
@@ -153,10 +149,13 @@ class Session:
             return
         self._table.set_node(minor, (node.st_dev, node.st_ino))
 
-    def synchronise(self, device: DevDax) -> None:
-        """Revoke or restore the device's mappings in every process, as the table says."""
-        for line in self._server.synchronise(device.devt.minor):
-            _log().warning("%s: %s", device.name, line)
+    def synchronise(self, device: DevDax) -> bool:
+        """Revoke or restore the device's mappings in every process, as the table says; False if one has not done it."""
+        late = self._server.agents.synchronise(device.devt.minor)
+        verb = "restore" if device.alive else "revoke"
+        for line in late:
+            _log().warning("%s: asked to %s its mappings: %s", device.name, verb, line)
+        return not late
 
     def stop_projecting(self) -> None:
         """From now on only the table tells of changes: the tree is about to be removed as a whole."""
@@ -164,7 +163,7 @@ class Session:
 
     def mappers(self) -> Iterable[int]:
         """Ids of the processes that map devices."""
-        return self._server.mappers()
+        return self._server.agents.pids
 
     def close(self) -> None:
         """End in order: programs that still run see their devices gone, nothing stays behind."""

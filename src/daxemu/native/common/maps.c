@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -114,4 +115,29 @@ int dx_each_vma(int maps, dx_visit *visit, void *context)
 	if (maps < 0)
 		syscall(SYS_close, fd);
 	return status;
+}
+
+/* The argument of ioctl PROCMAP_QUERY; C libraries of today's distributions do not declare it yet. */
+struct query {
+	uint64_t size, flags, address;
+	uint64_t start, end, vma_flags, page_size, offset, inode;
+	uint32_t major, minor, name_size, build_id_size;
+	uint64_t name, build_id;
+};
+
+enum { QUERY_READABLE = 1, QUERY_WRITABLE = 2, QUERY_EXECUTABLE = 4, QUERY_SHARED = 8 };
+
+int dx_vma_at(int maps, uint64_t at, struct dx_vma *vma)
+{
+	struct query query = { .size = sizeof(query), .address = at };
+
+	if (syscall(SYS_ioctl, maps, _IOWR('f', 17, struct query), &query) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	*vma = (struct dx_vma){ .start = query.start, .end = query.end, .offset = query.offset, .ino = query.inode };
+	vma->dev = makedev(query.major, query.minor);
+	vma->shared = query.vma_flags & QUERY_SHARED;
+	vma->prot = (query.vma_flags & QUERY_READABLE ? PROT_READ : 0) |
+		    (query.vma_flags & QUERY_WRITABLE ? PROT_WRITE : 0) |
+		    (query.vma_flags & QUERY_EXECUTABLE ? PROT_EXEC : 0);
+	return 1;
 }

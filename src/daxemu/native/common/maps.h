@@ -24,4 +24,10 @@ typedef int dx_visit(const struct dx_vma *vma, void *context);
  */
 int dx_each_vma(int maps, dx_visit *visit, void *context);
 
+/*
+ * What is mapped at AT at this very moment: 1, 0 if nothing is, or -errno from a kernel that cannot be asked for one
+ * mapping (before 6.11).
+ */
+int dx_vma_at(int maps, uint64_t at, struct dx_vma *vma);
+
 #endif

@@ -17,56 +17,60 @@
 #include "maps.h"
 #include "vma.h"
 
-static int map_again(const struct dx_vma *vma, uint64_t offset, int fd)
-{
-	long status = syscall(SYS_mmap, vma->start, vma->end - vma->start, vma->prot, MAP_SHARED | MAP_FIXED, fd, offset);
-
-	return status == -1 ? -errno : 1;
-}
-
-/* A mapping that was made through a descriptor for reading must not become one that mprotect could make writable. */
-static int map_again_for_reading(const struct dx_vma *vma, uint64_t offset, int fd)
-{
-	static const char prefix[] = "/proc/thread-self/fd/";
-	char path[sizeof(prefix) + 12], digits[12];
-	int status, n = 0, at = sizeof(prefix) - 1;
-	long reader;
-
-	for (int i = 0; i < at; i++)
-		path[i] = prefix[i];
-	do
-		digits[n++] = '0' + fd % 10;
-	while (fd /= 10);
-	while (n)
-		path[at++] = digits[--n];
-	path[at] = 0;
-	reader = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-	if (reader < 0)
-		return -errno;
-	status = map_again(vma, offset, reader);
-	syscall(SYS_close, reader);
-	return status;
-}
-
-static int move(const struct dx_vma *vma, uint64_t offset, int fd)
-{
-	if (syscall(SYS_remap_file_pages, vma->start, vma->end - vma->start, 0, offset / 4096, MAP_NONBLOCK) == 0)
-		return 1;
-	if (fd < 0)
-		return -errno;
-	/* EINVAL: to the kernel a shared mapping of a file that is open for reading is not quite shared. */
-	if (errno == EINVAL && !(vma->prot & PROT_WRITE))
-		return map_again_for_reading(vma, offset, fd);
-	return errno == ENOSYS || errno == EPERM ? map_again(vma, offset, fd) : -errno;
-}
-
 struct wish {
 	const struct dx_part *part;
 	uint64_t reason;
 	bool holds;
-	int file, changed, error;
+	int maps, changed, error;
 	dx_ours *ours;
 };
+
+static bool is_part_of(const struct dx_vma *vma, const struct dx_vma *whole)
+{
+	return whole->start <= vma->start && whole->end >= vma->end && whole->dev == vma->dev && whole->ino == vma->ino &&
+	       whole->shared && whole->offset + (vma->start - whole->start) == vma->offset;
+}
+
+/*
+ * Move a mapping, if it is there still: others may have unmapped it since the look, and mapped something of theirs. To
+ * map something over it would be to overwrite that; so what the kernel cannot move stays, and is an error.
+ */
+static int move(const struct wish *wish, const struct dx_vma *vma, uint64_t offset)
+{
+	struct dx_vma now;
+
+	if (dx_vma_at(wish->maps, vma->start, &now) >= 0 && !is_part_of(vma, &now))
+		return -EAGAIN;
+	if (syscall(SYS_remap_file_pages, vma->start, vma->end - vma->start, 0, offset / 4096, MAP_NONBLOCK) == 0)
+		return 1;
+	return -errno;
+}
+
+/* Nobody but us maps a file so far up: this one has been moved by mistake. */
+static int repair_vma(const struct dx_vma *vma, void *context)
+{
+	struct wish *wish = context;
+
+	if (vma->shared && (vma->offset & wish->reason) && vma->offset < DX_MOVED + DX_MOVED_DEAD &&
+	    !wish->ours(vma->dev, vma->ino))
+		syscall(SYS_remap_file_pages, vma->start, vma->end - vma->start, 0, (vma->offset & ~DX_MOVED) / 4096,
+			MAP_NONBLOCK);
+	return 0;
+}
+
+/*
+ * The kernel has no call that moves a mapping if it is a certain file's. It moves shared mappings only, so private
+ * memory that took the place of ours is safe; another shared mapping is moved, seen, and moved back at once.
+ */
+static int move_and_see(struct wish *wish, const struct dx_vma *vma, uint64_t offset)
+{
+	int status = move(wish, vma, offset);
+	struct dx_vma now;
+
+	if (status == 1 && wish->holds && wish->ours && dx_vma_at(wish->maps, vma->start, &now) == 1)
+		repair_vma(&now, wish);
+	return status;
+}
 
 /* Leave of VMA what lies in the part; false if nothing does. */
 static bool intersect(struct dx_vma *vma, const struct dx_part *part)
@@ -92,7 +96,7 @@ static int move_vma(const struct dx_vma *vma, void *context)
 	if (vma->ino != wish->part->ino || vma->dev != wish->part->dev || !vma->shared ||
 	    !(vma->offset & wish->reason) != wish->holds || !intersect(&part, wish->part))
 		return 0;
-	status = move(&part, part.offset ^ wish->reason, wish->file);
+	status = move_and_see(wish, &part, part.offset ^ wish->reason);
 	if (status < 0)
 		wish->error = status;
 	else
@@ -100,34 +104,43 @@ static int move_vma(const struct dx_vma *vma, void *context)
 	return 0;
 }
 
-/* Nobody but us maps a file so far up: this one has been moved by mistake. */
-static int repair_vma(const struct dx_vma *vma, void *context)
+enum { LOOKS = 8 };
+
+static int move_all(struct wish *wish)
 {
-	struct wish *wish = context;
+	struct dx_vma first;
+	int status;
 
-	if (vma->shared && (vma->offset & wish->reason) && vma->offset < DX_MOVED + DX_MOVED_DEAD && !wish->ours(vma->dev, vma->ino))
-		move(vma, vma->offset & ~DX_MOVED, -1);
-	return 0;
-}
-
-int dx_move_mappings(const struct dx_part *part, uint64_t reason, bool holds, int file, dx_ours *ours, int maps)
-{
-	struct wish wish = { .part = part, .reason = reason, .holds = holds, .file = file, .ours = ours };
-	int status = dx_each_vma(maps, move_vma, &wish);
-
-	if (status == 0 && ours && wish.changed && holds)
-		dx_each_vma(maps, repair_vma, &wish);
-	if (status == 0 && wish.error == -EINVAL) {
-		/* A mapping that went away under our eyes? Then there is nothing left to do. */
-		wish.error = 0;
-		status = dx_each_vma(maps, move_vma, &wish);
+	/* One that was split or went away under our eyes? What is there now, the next look sees. */
+	for (int look = 0; look < LOOKS; look++) {
+		wish->error = 0;
+		status = dx_each_vma(wish->maps, move_vma, wish);
+		if (status < 0 || (wish->error != -EINVAL && wish->error != -EAGAIN))
+			break;
 	}
-	return status < 0 ? status : wish.error ? wish.error : wish.changed;
+	if (status == 0 && wish->ours && wish->changed && wish->holds && dx_vma_at(wish->maps, 0, &first) < 0)
+		dx_each_vma(wish->maps, repair_vma, wish);
+	return status < 0 ? status : wish->error ? wish->error : wish->changed;
 }
 
-int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int file, dx_ours *ours, int maps)
+int dx_move_mappings(const struct dx_part *part, uint64_t reason, bool holds, dx_ours *ours, int maps)
+{
+	struct wish wish = { .part = part, .reason = reason, .holds = holds, .ours = ours, .maps = maps };
+	int status;
+
+	if (maps < 0)
+		wish.maps = syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	if (wish.maps < 0)
+		return -errno;
+	status = move_all(&wish);
+	if (maps < 0)
+		syscall(SYS_close, wish.maps);
+	return status;
+}
+
+int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, dx_ours *ours, int maps)
 {
 	const struct dx_part all = { .dev = dev, .ino = ino, .end = UINT64_MAX, .to = UINTPTR_MAX };
 
-	return dx_move_mappings(&all, DX_MOVED_DEAD, !alive, file, ours, maps);
+	return dx_move_mappings(&all, DX_MOVED_DEAD, !alive, ours, maps);
 }

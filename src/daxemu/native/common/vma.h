@@ -28,16 +28,16 @@ struct dx_part {
  * Say that a REASON (one DX_MOVED_…) for every touch of these mappings being SIGBUS holds, or holds
  * no longer. A mapping stays where it is; while any reason holds it raises SIGBUS. The part is
  * made of whole pages. Returns how many mappings were changed, or -errno. No memory is allocated,
- * no lock taken; safe in a signal handler and in a thread that the C library does not know. FD is
- * the file, for where a mapping cannot be moved but must be made again (valgrind, strict seccomp
- * filters); -1 where there is none. OURS tells whether a file is some device's: a mapping of
+ * no lock taken; safe in a signal handler and in a thread that the C library does not know. What the
+ * kernel cannot move is an error: under valgrind and strict seccomp filters all, else a mapping
+ * made by a descriptor for reading. OURS tells whether a file is some device's: a mapping of
  * another one that has just taken the place of ours, between the look and the move, is moved back.
  * NULL: there is nobody who could do that. MAPS as for dx_each_vma.
  */
 typedef bool dx_ours(uint64_t dev, uint64_t ino);
-int dx_move_mappings(const struct dx_part *part, uint64_t reason, bool holds, int fd, dx_ours *ours, int maps);
+int dx_move_mappings(const struct dx_part *part, uint64_t reason, bool holds, dx_ours *ours, int maps);
 
 /* The same for all mappings of a file, and whether its device is alive. */
-int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, int fd, dx_ours *ours, int maps);
+int dx_sync_mappings(uint64_t dev, uint64_t ino, bool alive, dx_ours *ours, int maps);
 
 #endif

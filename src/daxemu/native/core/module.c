@@ -38,14 +38,14 @@ static PyObject *core_check_vma(PyObject *self, PyObject *args)
 
 static PyObject *core_sync_mappings(PyObject *self, PyObject *args)
 {
-	int alive, status, fd = -1;
+	int alive, status;
 	unsigned long long dev, ino;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "KKp|i:sync_mappings", &dev, &ino, &alive, &fd))
+	if (!PyArg_ParseTuple(args, "KKp:sync_mappings", &dev, &ino, &alive))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
-	status = dx_sync_mappings(dev, ino, alive, fd, NULL, -1);
+	status = dx_sync_mappings(dev, ino, alive, NULL, -1);
 	Py_END_ALLOW_THREADS
 	if (status < 0)
 		return dx_oserror(-status, "remap_file_pages", "a dax mapping");
@@ -55,15 +55,15 @@ static PyObject *core_sync_mappings(PyObject *self, PyObject *args)
 static PyObject *core_move_mappings(PyObject *self, PyObject *args)
 {
 	struct dx_part part = { .to = UINTPTR_MAX };
-	int holds, status, fd = -1;
+	int holds, status;
 	unsigned long long dev, ino, first, end, reason;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "KKKKKp|i:move_mappings", &dev, &ino, &first, &end, &reason, &holds, &fd))
+	if (!PyArg_ParseTuple(args, "KKKKKp:move_mappings", &dev, &ino, &first, &end, &reason, &holds))
 		return NULL;
 	part.dev = dev, part.ino = ino, part.first = first, part.end = end;
 	Py_BEGIN_ALLOW_THREADS
-	status = dx_move_mappings(&part, reason, holds, fd, NULL, -1);
+	status = dx_move_mappings(&part, reason, holds, NULL, -1);
 	Py_END_ALLOW_THREADS
 	if (status < 0)
 		return dx_oserror(-status, "remap_file_pages", "a dax mapping");
@@ -119,9 +119,9 @@ static PyMethodDef methods[] = {
 	{ "check_vma", core_check_vma, METH_VARARGS,
 	  "check_vma(alive, shared, start, end, align): 0, or -errno as the kernel refuses the mapping." },
 	{ "sync_mappings", core_sync_mappings, METH_VARARGS,
-	  "sync_mappings(dev, ino, alive, fd=-1): revoke or restore this process's mappings of a file; how many." },
+	  "sync_mappings(dev, ino, alive): revoke or restore this process's mappings of a file; how many." },
 	{ "move_mappings", core_move_mappings, METH_VARARGS,
-	  "move_mappings(dev, ino, first, end, reason, holds, fd=-1): make touches of these bytes SIGBUS; how many." },
+	  "move_mappings(dev, ino, first, end, reason, holds): make touches of these bytes SIGBUS; how many." },
 	{ "table_write", core_table_write, METH_VARARGS,
 	  "table_write(table, offset, bytes): change the shared table as seen by all readers at once." },
 	{ "die_with_parent", core_die_with_parent, METH_NOARGS,

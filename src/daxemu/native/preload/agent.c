@@ -19,7 +19,7 @@
 #include "real.h"
 #include "vma.h"
 
-enum { STACK = 128 << 10, TLS = 64 << 10, TLS_POINTER = 48 << 10 };
+enum { STACK = 128 << 10, TLS_BELOW = 48 << 10, TLS_ABOVE = 16 << 10 };
 
 static struct {
 	pthread_mutex_t lock;
@@ -28,6 +28,7 @@ static struct {
 	int ready; /* futex */
 	int maps; /* its own descriptor of /proc/self/maps: a program may leave /proc behind by chroot */
 	char *area; /* its stack and thread-local storage */
+	size_t size;
 } agent = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void close_all_but(int keep)
@@ -41,23 +42,18 @@ static void close_all_but(int keep)
 			syscall(SYS_close, fd);
 }
 
-/* A request, and the descriptor that came with it; false at the end. */
-static bool next_request(int sock, struct message *request, int *fd)
+/* False at the end. */
+static bool next_request(int sock, struct message *request)
 {
-	char control[CMSG_SPACE(sizeof(int))];
-	struct iovec body = { request, sizeof(*request) };
-	struct msghdr header = { .msg_iov = &body, .msg_iovlen = 1, .msg_control = control };
 	long n;
 
-	do {
-		header.msg_controllen = sizeof(control);
-		n = syscall(SYS_recvmsg, sock, &header, MSG_CMSG_CLOEXEC);
-	} while (n == -1 && (errno == EINTR || errno == EAGAIN));
-	*fd = n > 0 && header.msg_controllen >= CMSG_LEN(sizeof(int)) ? *(int *)CMSG_DATA((struct cmsghdr *)control) : -1;
+	do
+		n = syscall(SYS_recvfrom, sock, request, sizeof(*request), 0, NULL, NULL);
+	while (n == -1 && (errno == EINTR || errno == EAGAIN));
 	return n == sizeof(*request) && request->magic == DX_MESSAGE_MAGIC;
 }
 
-static void serve(const struct message *request, int fd)
+static void serve(const struct message *request)
 {
 	struct table_device device;
 	struct message answer = *request;
@@ -65,7 +61,7 @@ static void serve(const struct message *request, int fd)
 	answer.status = 0;
 	dx_lock_mappings();
 	if (dx_table_device(dx_session.table, request->minor, &device))
-		answer.status = dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, fd, dx_is_device, agent.maps);
+		answer.status = dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, dx_is_device, agent.maps);
 	dx_unlock_mappings();
 	syscall(SYS_sendto, agent.sock, &answer, sizeof(answer), MSG_NOSIGNAL, NULL, 0);
 }
@@ -89,23 +85,20 @@ static void agent_main(void)
 	syscall(SYS_futex, &agent.ready, 1 /* FUTEX_WAKE */, 1, NULL, NULL, 0);
 	for (;;) {
 		struct message request;
-		int fd;
 
-		if (!next_request(sock, &request, &fd)) {
+		if (!next_request(sock, &request)) {
 			engine_gone();
 			return;
 		}
 		if (request.type == DX_SYNC)
-			serve(&request, fd);
-		if (fd >= 0)
-			syscall(SYS_close, fd);
+			serve(&request);
 	}
 }
 
 /* A thread-local storage block that satisfies the few things the C library looks up in it. */
-static void *make_tls(char *base)
+static void *make_tls(char *at)
 {
-	void **pointer = (void **)(base + TLS_POINTER);
+	void **pointer = (void **)at;
 
 #ifdef __x86_64__
 	pointer[0] = pointer;
@@ -165,24 +158,34 @@ static long raw_clone(int flags, char *top, void *tls)
 	return result;
 }
 
+/* Bytes of thread-local storage below the thread pointer: as far as errno is, which lies deep in a program with much of it. */
+static size_t tls_below(void)
+{
+	long depth = (char *)__builtin_thread_pointer() - (char *)&errno;
+
+	return depth + 256 > TLS_BELOW ? (depth + 256 + 4095) & ~4095L : TLS_BELOW;
+}
+
 static int start(int sock)
 {
 	/* Descriptors are shared at first and then no more: tools that watch threads know no other kind. */
 	const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
 			  CLONE_SETTLS;
-	char *area = dx_real.mmap(NULL, STACK + TLS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t below = tls_below(), size = STACK + below + TLS_ABOVE;
+	char *area = dx_real.mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	long tid;
 
 	if (area == MAP_FAILED)
 		return -errno;
 	agent.sock = sock;
 	agent.ready = 0;
-	tid = raw_clone(flags, area + STACK, make_tls(area + STACK));
+	tid = raw_clone(flags, area + STACK, make_tls(area + STACK + below));
 	if (tid < 0) {
-		munmap(area, STACK + TLS);
+		dx_real.munmap(area, size);
 		return tid;
 	}
 	agent.area = area;
+	agent.size = size;
 	while (!__atomic_load_n(&agent.ready, __ATOMIC_ACQUIRE))
 		syscall(SYS_futex, &agent.ready, 0 /* FUTEX_WAIT */, 0, NULL, NULL, 0);
 	return 0;
@@ -200,11 +203,11 @@ static void after_fork_in_child(void)
 		forked();
 	pthread_mutex_init(&agent.lock, NULL);
 	dx_reset_directories();
-	dx_unlock_mappings();
+	dx_reset_mappings();
 	if (!parent)
 		return;
 	agent.pid = 0;
-	munmap(agent.area, STACK + TLS);
+	dx_real.munmap(agent.area, agent.size);
 	do
 		status = dx_agent_ensure();
 	while (status == -EMFILE && dx_give_up_kept());
@@ -214,8 +217,7 @@ static void after_fork_in_child(void)
 		struct table_device device;
 
 		if (dx_table_device(dx_session.table, i, &device))
-			dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, dx_kept(&device),
-					 dx_is_device, -1);
+			dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, dx_is_device, -1);
 	}
 	errno = saved;
 }

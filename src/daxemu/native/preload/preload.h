@@ -82,7 +82,6 @@ int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd);
 /* A descriptor of the device's backing file, kept for the life of the process; or -errno. */
 int dx_backing(const struct table_device *device);
 /* The same if there is one already, else -1. */
-int dx_kept(const struct table_device *device);
 /* Close one of these, because a descriptor is needed; false if there is none. */
 bool dx_give_up_kept(void);
 
@@ -219,14 +218,22 @@ const char *dx_outer(const char *path);
 bool dx_hidden(const char *directory, const char *name);
 void dx_update_cwd(void);
 
+/* -- readonly.c ------------------------------------------------------------------------------ */
+
+/* A mapping that must never be written: note it, false if there is no room; ask for it; forget it. */
+bool dx_note_readonly(const void *at, size_t length);
+bool dx_is_readonly(const void *at, size_t length);
+void dx_forget_readonly(const void *at, size_t length);
+
 /* -- wrap_vma.c ------------------------------------------------------------------------------ */
 
 /*
  * While somebody acts on what the kernel's list of mappings says, nobody may put another mapping
- * where a device's is. Bounded: a signal handler may interrupt the holder.
+ * where a device's is. Bounded: the holder may be stopped.
  */
 void dx_lock_mappings(void);
 void dx_unlock_mappings(void);
+void dx_reset_mappings(void); /* in a child: the holder has stayed with the parent */
 /* May this range hold a mapping of a device? */
 bool dx_may_be_mapped(const void *at, size_t length);
 /* A device is mapped here from now on. */

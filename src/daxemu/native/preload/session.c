@@ -157,8 +157,6 @@ static int receive(int sock, struct message *message, uint32_t type, int *answer
 			break;
 		/* It has overtaken the answer. Nothing is mapped yet, or all of it will be looked at anyway. */
 		message->status = 0;
-		if (take_fd(&header) >= 0)
-			close(take_fd(&header));
 		send(sock, message, sizeof(*message), MSG_NOSIGNAL);
 	}
 	if (n != sizeof(*message) || message->magic != DX_MESSAGE_MAGIC || message->type != type)
@@ -237,7 +235,7 @@ bool dx_give_up_kept(void)
 	return false;
 }
 
-int dx_kept(const struct table_device *device)
+static int kept_fd(const struct table_device *device)
 {
 	int fd = __atomic_load_n(&kept[device->minor], __ATOMIC_RELAXED) - 1;
 
@@ -246,7 +244,7 @@ int dx_kept(const struct table_device *device)
 
 int dx_backing(const struct table_device *device)
 {
-	int fd = dx_kept(device);
+	int fd = kept_fd(device);
 	int sock, status;
 
 	if (fd >= 0)

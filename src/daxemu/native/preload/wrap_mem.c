@@ -6,10 +6,8 @@
 #include "vma.h"
 
 /* PROT and access mode first, as the kernel does. */
-static int check_access(int fd, int prot, int flags)
+static int check_access(int mode, int prot, int flags)
 {
-	int mode = REAL(fcntl)(fd, F_GETFL) & O_ACCMODE;
-
 	if (mode == O_WRONLY)
 		return -EACCES;
 	if (mode == O_RDONLY && (prot & PROT_WRITE) && (flags & MAP_TYPE) != MAP_PRIVATE)
@@ -26,10 +24,19 @@ static bool is_alive(const struct table_device *opened)
 	       (now.flags & DX_DEVICE_ALIVE);
 }
 
+/* The backing file for reading and writing: see readonly.c. */
+static int writable(const struct table_device *device, int fd)
+{
+	int backing = dx_backing(device);
+
+	return backing < 0 ? fd : backing;
+}
+
 static long map_device(void *hint, size_t length, int prot, int flags, int fd, off_t offset,
 		       const struct table_device *device)
 {
-	int status = length ? check_access(fd, prot, flags) : -EINVAL;
+	int mode = REAL(fcntl)(fd, F_GETFL) & O_ACCMODE;
+	int status = length ? check_access(mode, prot, flags) : -EINVAL;
 	bool alive;
 	long result;
 
@@ -37,9 +44,15 @@ static long map_device(void *hint, size_t length, int prot, int flags, int fd, o
 		status = dx_agent_ensure();
 	if (status < 0)
 		return status;
-	result = dx_map(hint, length, prot, flags, fd, offset, is_alive(device), device->align ? device->align : 4096);
+	result = dx_map(hint, length, prot, flags, mode == O_RDONLY ? writable(device, fd) : fd, offset, is_alive(device),
+			device->align ? device->align : 4096);
 	if (result < 0)
 		return result;
+	dx_forget_readonly((void *)result, length);
+	if (mode == O_RDONLY && !dx_note_readonly((void *)result, length)) {
+		REAL(munmap)((void *)result, length);
+		return -ENOMEM;
+	}
 	dx_note_mapping((void *)result, length);
 	/* A revocation that looked before the mapping was there has missed it: look again, until nothing changed. */
 	for (alive = true;;) {
@@ -47,7 +60,7 @@ static long map_device(void *hint, size_t length, int prot, int flags, int fd, o
 
 		if (now == alive)
 			return result;
-		dx_sync_mappings(device->dev, device->ino, now, fd, dx_is_device, -1);
+		dx_sync_mappings(device->dev, device->ino, now, dx_is_device, -1);
 		alive = now;
 	}
 }
@@ -64,16 +77,16 @@ EXPORT void *mmap(void *hint, size_t length, int prot, int flags, int fd, off_t 
 		return REAL(mmap)(hint, length, prot, flags, fd, offset);
 	if (over && dx_would_split(hint, length))
 		return (void *)dx_edge(dx_quirk(DX_QUIRK_FIXED_SPLITS_ENOMEM) ? -ENOMEM : -EINVAL);
-	if (over)
-		dx_lock_mappings();
+	dx_lock_mappings();
 	if (ours) {
 		result = map_device(hint, length, prot, flags, fd, offset, &device);
 	} else {
 		result = (long)REAL(mmap)(hint, length, prot, flags, fd, offset);
 		result = result == -1 ? -errno : result;
+		if (result >= 0)
+			dx_forget_readonly(hint, length);
 	}
-	if (over)
-		dx_unlock_mappings();
+	dx_unlock_mappings();
 	return result < 0 ? (void *)dx_edge(result) : (void *)result;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "preload.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
 
@@ -24,20 +25,46 @@ void dx_note_mapping(const void *at, size_t length)
 		__atomic_store_n(&highest, end, __ATOMIC_RELAXED);
 }
 
-static int mappings_locked;
+static int holder; /* thread that holds the lock, or 0 */
+static uint64_t signals_of_holder;
 
+static void set_signals(uint64_t mask, uint64_t *old)
+{
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, old, sizeof(mask));
+}
+
+/* No handler runs while the lock is held: it might want it too, or leave by longjmp. Nor waits anybody for ever. */
 void dx_lock_mappings(void)
 {
+	int self = syscall(SYS_gettid);
+	uint64_t old;
+
+	set_signals(UINT64_MAX, &old);
 	for (int tries = 0; tries < 1000000; tries++) {
-		if (!__atomic_exchange_n(&mappings_locked, 1, __ATOMIC_ACQUIRE))
+		int nobody = 0;
+
+		if (__atomic_compare_exchange_n(&holder, &nobody, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+			signals_of_holder = old;
 			return;
+		}
 		syscall(SYS_sched_yield);
 	}
+	set_signals(old, NULL);
 }
 
 void dx_unlock_mappings(void)
 {
-	__atomic_store_n(&mappings_locked, 0, __ATOMIC_RELEASE);
+	uint64_t old = signals_of_holder;
+
+	if (__atomic_load_n(&holder, __ATOMIC_RELAXED) != syscall(SYS_gettid))
+		return;
+	__atomic_store_n(&holder, 0, __ATOMIC_RELEASE);
+	set_signals(old, NULL);
+}
+
+void dx_reset_mappings(void)
+{
+	holder = 0;
 }
 
 bool dx_may_be_mapped(const void *at, size_t length)
@@ -89,6 +116,8 @@ EXPORT int munmap(void *at, size_t length)
 	dx_lock_mappings();
 	result = dx_would_split(at, length) ? dx_refuse(EINVAL) : REAL(munmap)(at, length);
 	error = errno;
+	if (result == 0)
+		dx_forget_readonly(at, length);
 	dx_unlock_mappings();
 	errno = error;
 	return result;
@@ -96,7 +125,11 @@ EXPORT int munmap(void *at, size_t length)
 
 EXPORT int mprotect(void *at, size_t length, int prot)
 {
-	return dx_would_split(at, length) ? dx_refuse(EINVAL) : REAL(mprotect)(at, length, prot);
+	struct dx_survey seen = dx_survey(at, length);
+
+	if (seen.any && (prot & PROT_WRITE) && dx_is_readonly(at, length))
+		return dx_refuse(EACCES);
+	return seen.split ? dx_refuse(EINVAL) : REAL(mprotect)(at, length, prot);
 }
 
 /* Grow where it is, or move to a place that suits the alignment, as the kernel would choose one. */
@@ -123,6 +156,7 @@ static void *grow(void *old, size_t old_length, size_t length, int flags, uint64
 static void *remap_device(void *old, size_t old_length, size_t length, int flags, void *at, const struct dx_survey *seen)
 {
 	void *result;
+	bool readonly;
 
 	length = (length + 4095) & ~4095UL;
 	old_length = (old_length + 4095) & ~4095UL;
@@ -132,8 +166,14 @@ static void *remap_device(void *old, size_t old_length, size_t length, int flags
 		result = grow(old, old_length, length, flags, seen->align);
 	else
 		result = REAL(mremap)(old, old_length, length, flags, at);
-	if (result != MAP_FAILED)
-		dx_note_mapping(result, length);
+	if (result == MAP_FAILED)
+		return result;
+	dx_note_mapping(result, length);
+	readonly = dx_is_readonly(old, 1);
+	dx_forget_readonly(old, old_length);
+	dx_forget_readonly(result, length);
+	if (readonly)
+		dx_note_readonly(result, length);
 	return result;
 }
 
