@@ -8,8 +8,10 @@ import pluggy
 
 if TYPE_CHECKING:
     from daxemu.backing.store import BackingStore
+    from daxemu.device import DaxDevice
     from daxemu.engine import Engine
     from daxemu.kernel.uevent import Uevent
+    from daxemu.region import DaxRegion
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]
 
@@ -31,3 +33,52 @@ def daxemu_uevent(engine: Engine, event: Uevent) -> None:
     may not begin before the hook returns. It may use the engine, and must not wait for another
     thread that does. An exception is logged, and nothing else.
     """
+
+
+# What happens to regions and devices. These are called when the operation is over, in the thread
+# that asked for it, like daxemu_uevent.
+
+
+@hookspec
+def daxemu_region_added(region: DaxRegion) -> None:
+    """A region was made; its first device is told of by itself."""
+
+
+@hookspec
+def daxemu_region_removed(region: DaxRegion) -> None:
+    """A region is gone, and its devices went before it."""
+
+
+@hookspec
+def daxemu_device_added(device: DaxDevice) -> None:
+    """A device was made."""
+
+
+@hookspec
+def daxemu_device_bound(device: DaxDevice) -> None:
+    """A driver took the device."""
+
+
+@hookspec
+def daxemu_device_revived(device: DaxDevice) -> None:
+    """Programs can map the device (again): it was bound to device_dax, or revived after ``kill``."""
+
+
+@hookspec
+def daxemu_device_resized(device: DaxDevice) -> None:
+    """The device's size or ranges changed."""
+
+
+@hookspec
+def daxemu_device_killed(device: DaxDevice) -> None:
+    """Every mapping of the device was revoked (zapped), by unbinding it or by ``kill``."""
+
+
+@hookspec
+def daxemu_device_unbound(device: DaxDevice) -> None:
+    """The driver let the device go."""
+
+
+@hookspec
+def daxemu_device_removed(device: DaxDevice) -> None:
+    """A device is gone."""

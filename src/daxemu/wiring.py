@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from daxemu._core import sync_mappings
 from daxemu.backing.memory import DeviceMemory, RegionMemory
 from daxemu.kernel.device import DevDax
+from daxemu.kernel.ports import Event
 from daxemu.kernel.region import DaxRegion
 from daxemu.kmsg import Kmsg
 from daxemu.plugins import hooks
@@ -17,11 +18,33 @@ if TYPE_CHECKING:
     from daxemu.engine import Engine
     from daxemu.file import DaxFile
     from daxemu.kernel.core import DaxCore
-    from daxemu.kernel.ports import Backing, Event
+    from daxemu.kernel.ports import Backing
     from daxemu.kernel.uevent import Uevent
     from daxemu.monitor import Monitor
 
 __all__ = ["Wiring"]
+
+
+# The end of the hook's name for what happened to a region or a device.
+_TOLD = {
+    "add": "added",
+    "bind": "bound",
+    "revive": "revived",
+    "resize": "resized",
+    "kill": "killed",
+    "unbind": "unbound",
+    "remove": "removed",
+}
+
+
+def _hook_call(engine: Engine, event: Event | Uevent) -> tuple[str, dict[str, object]]:
+    """The hook that tells of this, and its arguments."""
+    if not isinstance(event, Event):
+        return "daxemu_uevent", {"engine": engine, "event": event}
+    if isinstance(event.subject, DevDax):
+        region = engine._facade(event.subject.region)
+        return f"daxemu_device_{_TOLD[event.action]}", {"device": region._facade(event.subject)}
+    return f"daxemu_region_{_TOLD[event.action]}", {"region": engine._facade(event.subject)}
 
 
 class Wiring:
@@ -33,7 +56,7 @@ class Wiring:
         self.session: Session | None = None
         self.kmsg = Kmsg()
         self.monitors: list[Monitor] = []
-        self._untold: list[Uevent] = []
+        self._untold: list[Event | Uevent] = []
 
     def create_backing(self, device: DevDax) -> Backing:
         """Memory for a device, from its region's store, with what its ranges held before."""
@@ -44,6 +67,8 @@ class Wiring:
     def publish(self, event: Event) -> None:
         """Show a change in the session, if there is one; give mappings back what has come alive."""
         subject = event.subject
+        if event.action in _TOLD and hooks() is not None:
+            self._untold.append(event)
         if isinstance(subject, DevDax):
             if event.action == "revive":
                 self._memory_of(subject).give_back()
@@ -68,17 +93,17 @@ class Wiring:
         self.kmsg._append(level, text)
 
     def tell_plugins(self, engine: Engine) -> None:
-        """Call the hook for what has happened since. A hook that fails is reported, and hinders nobody."""
+        """Call the hooks for what has happened since. A hook that fails is reported, and hinders nobody."""
         while self._untold:
-            event = self._untold.pop(0)
+            name, arguments = _hook_call(engine, self._untold.pop(0))
             try:
                 relay = hooks()
                 if relay is not None:
-                    relay.daxemu_uevent(engine=engine, event=event)
+                    getattr(relay, name)(**arguments)
             except Exception:
                 import logging
 
-                logging.getLogger("daxemu").exception("the hook daxemu_uevent of a plugin failed")
+                logging.getLogger("daxemu").exception("the hook %s of a plugin failed", name)
 
     def abandon(self, region: DaxRegion) -> None:
         """A region is about to go: what its devices give up need not be kept."""

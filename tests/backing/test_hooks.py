@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from functools import partial
 
 import pytest
 
@@ -35,6 +36,19 @@ def source(name="tape", *, available=True, hook="daxemu_register_backends", argu
     return STORE.format(name=name, available=available, hook=hook, arguments=arguments)
 
 
+# What each hook hears of the life that is told below, and when: told after the operation, it sees what came of it.
+LIFE = {
+    "daxemu_region_added": ["8388608 made"],
+    "daxemu_region_removed": ["8388608 closed"],
+    "daxemu_device_added": ["dax0.0 0 made", "dax0.1 0 created"],
+    "daxemu_device_bound": ["dax0.1 2097152 bound", "dax0.1 4194304 resized"],
+    "daxemu_device_revived": ["dax0.1 2097152 bound", "dax0.1 4194304 resized", "dax0.1 4194304 revived"],
+    "daxemu_device_resized": ["dax0.1 2097152 sized", "dax0.1 4194304 resized", "dax0.1 0 destroyed"],
+    "daxemu_device_killed": ["dax0.1 4194304 resized", "dax0.1 4194304 killed", "dax0.1 0 destroyed"],
+    "daxemu_device_unbound": ["dax0.1 4194304 resized", "dax0.1 0 destroyed"],
+    "daxemu_device_removed": ["dax0.1 0 destroyed", "dax0.0 0 closed"],
+}
+
 HOOKS = [name for name in dir(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_")]
 
 
@@ -42,7 +56,7 @@ HOOKS = [name for name in dir(hookspecs) if name.startswith(f"{hookspecs.PROJECT
 def test_every_hook_is_specified_explained_and_tested(hook):
     assert getattr(hookspecs, hook).__doc__
     assert hook in vars(load_plugins().hook)
-    assert any(name.startswith(f"test_{hook}_") for name in globals())
+    assert hook in LIFE or any(name.startswith(f"test_{hook}_") for name in globals())
 
 
 def test_daxemu_register_backends_brings_stores_that_devices_can_be_made_of(installed):
@@ -160,3 +174,51 @@ def test_daxemu_uevent_is_called_after_the_operation(installed, caplog, trouble)
         assert heard[0][2] == ["dax0.0"]  # the operation is over: the device is there
     assert heard[-1][:2] == ("remove", "dax0.0")
     assert bool(caplog.records) == (trouble != "pass")
+
+
+EAR = """
+import daxemu
+
+heard = []
+now = "made"
+
+@daxemu.hookimpl
+def {hook}({what}):
+    heard.append(" ".join([*([{what}.name] if "{what}" == "device" else []), str({what}.size), now]))
+"""
+
+
+@pytest.mark.parametrize("hook", LIFE)
+def test_the_life_of_a_device_is_told(installed, hook):
+    installed(ear=EAR.format(hook=hook, what=hook.split("_")[1]))
+    load_plugins()
+    ear = importlib.import_module("plugin_ear")
+    home = "/sys/devices/platform/hmem.0"
+
+    with Engine() as engine:
+        region = engine.add_region("8M", provider="hmem")
+        ear.now = "created"
+        engine.write_attribute(f"{home}/dax_region/create", "1")
+        ear.now = "sized"
+        engine.write_attribute(f"{home}/dax0.1/size", "2097152")
+        ear.now = "bound"
+        engine.write_attribute("/sys/bus/dax/drivers/device_dax/new_id", "dax0.1")
+        [device] = region.devices
+        for ear.now, change in (
+            ("resized", partial(device.resize, "4M")),
+            ("killed", device.kill),
+            ("revived", device.revive),
+            ("destroyed", device.destroy),
+        ):
+            change()
+        ear.now = "closed"
+
+    assert ear.heard == LIFE[hook]
+
+
+def test_nothing_is_loaded_to_tell_plugins_where_there_is_none(installed):
+    installed()
+
+    with Engine() as engine:
+        engine.add_region("2M")
+        assert load_plugins.cache_info().currsize == 0
