@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    import click
+
     from daxemu.backing.store import BackingStore
     from daxemu.device import DaxDevice
     from daxemu.engine import Engine
@@ -23,6 +25,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def daxemu_register_backends() -> list[type[BackingStore]]:  # type: ignore[empty-body]
     """Return the classes of the backing stores that this plugin brings."""
+
+
+@hookspec
+def daxemu_register_commands() -> list[click.Command]:  # type: ignore[empty-body]
+    """Return commands that this plugin adds to ``daxemu``; one that daxemu has itself stays as it is."""
 
 
 @hookspec

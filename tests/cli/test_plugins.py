@@ -82,3 +82,44 @@ def test_a_broken_plugin_is_named_in_one_line(daxemu, tmp_path, monkeypatch, wro
 
     assert result.returncode == 2
     assert "broken: " in error_line(result)
+
+
+GREETER = """
+import click
+import daxemu
+
+@click.command()
+@click.argument("who")
+def greet(who):
+    "Say hello."
+    print("hello,", who)
+
+@click.command("list")
+def usurper():
+    "Not to be."
+
+@daxemu.hookimpl
+def daxemu_register_commands():
+    return [greet, usurper]
+"""
+
+
+@pytest.fixture
+def greeter(tmp_path, monkeypatch):
+    install(tmp_path, "greeter", "1.0", GREETER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+
+def test_a_plugin_adds_a_command(daxemu, greeter):
+    assert daxemu("greet", "world").stdout == "hello, world\n"
+    assert "Commands of plugins:\n  greet  Say hello.\n" in daxemu("--help").stdout
+
+
+def test_a_plugin_replaces_no_command_of_ours(daxemu, greeter):
+    result = daxemu("list")
+    assert result.returncode == 0
+    assert "Not to be" not in daxemu("list", "--help").stdout
+
+
+def test_an_unknown_command_is_an_error_with_plugins_too(daxemu, greeter):
+    assert daxemu("depart").returncode == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 
 import click
@@ -9,17 +10,26 @@ import click
 from daxemu.cli import COMMANDS
 from daxemu.cli._options import declared
 from daxemu.cli.run import OPTIONS, run
+from daxemu.plugins import hooks
 
 __all__ = ["daxemu"]
 
 
+@cache
+def _plugin_commands() -> dict[str, click.Command]:
+    """What plugins add to the command line."""
+    relay = hooks()
+    groups = relay.daxemu_register_commands() if relay is not None else []
+    return {command.name or "": command for group in groups for command in group if command.name not in COMMANDS}
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return [*COMMANDS]
+        return [*COMMANDS, *_plugin_commands()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
-            return None
+            return _plugin_commands().get(cmd_name)
         command = _run if cmd_name == "run" else import_module(f"daxemu.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
@@ -27,6 +37,11 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([*COMMANDS.items()])
+        if _plugin_commands():
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(
+                    [(name, command.get_short_help_str()) for name, command in _plugin_commands().items()]
+                )
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
