@@ -132,6 +132,9 @@ def test_an_agent_that_never_answers_is_reported_and_not_waited_for_long(caplog)
         with connect(path) as silent:
             silent.send(message(type=layout.AGENT))
             silent.recv(100)
-            (line,) = agents.synchronise(0, patience=0.2)
-            assert f"process {os.getpid()}" in line
+            assert agents.synchronise(0, ino=1, patience=0.2) == []  # it maps no such file
+            with device.open() as file, file.mmap():
+                ino = os.fstat(file.fileno()).st_ino
+                (line,) = agents.synchronise(0, ino, patience=0.2)
+                assert f"process {os.getpid()}" in line
         device.kill()

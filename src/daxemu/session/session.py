@@ -151,7 +151,8 @@ class Session:
 
     def synchronise(self, device: DevDax) -> bool:
         """Revoke or restore the device's mappings in every process, as the table says; False if one has not done it."""
-        late = self._server.agents.synchronise(device.devt.minor)
+        assert isinstance(device.backing, BackingFile)
+        late = self._server.agents.synchronise(device.devt.minor, device.backing.identity[1])
         verb = "restore" if device.alive else "revoke"
         for line in late:
             _log().warning("%s: asked to %s its mappings: %s", device.name, verb, line)
