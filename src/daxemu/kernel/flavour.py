@@ -18,6 +18,7 @@ class Flavour(NamedTuple):
     dropped; otherwise it is ENXIO. ``fixed_splits_enomem``: mmap with MAP_FIXED over a part of a
     block of a mapping is ENOMEM; otherwise it is EINVAL. ``stack_forbids_huge``: a mapping made with
     MAP_STACK has no huge pages, so every touch is SIGBUS where the alignment is 2 MiB or more.
+    ``fallocate_mix_einval``: fallocate modes that do not go together are EINVAL; otherwise they are EOPNOTSUPP.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Flavour(NamedTuple):
     mapping_ignores_misaligned: bool
     fixed_splits_enomem: bool
     stack_forbids_huge: bool
+    fallocate_mix_einval: bool
 
 
 FLAVOURS = {
@@ -38,6 +40,7 @@ FLAVOURS = {
             mapping_ignores_misaligned=False,
             fixed_splits_enomem=True,
             stack_forbids_huge=False,
+            fallocate_mix_einval=True,
         ),
         Flavour(
             "6.12",
@@ -46,6 +49,7 @@ FLAVOURS = {
             mapping_ignores_misaligned=True,
             fixed_splits_enomem=False,
             stack_forbids_huge=True,
+            fallocate_mix_einval=False,
         ),
     )
 }

@@ -29,6 +29,7 @@ static PyObject *mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 	unsigned long long align;
 	long long offset;
 	Py_ssize_t length;
+	struct dx_map map;
 	long address;
 	Mapping *self;
 
@@ -37,7 +38,9 @@ static PyObject *mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 		return NULL;
 	if (length < 0 || offset < 0 || align == 0)
 		return dx_oserror(EINVAL, "mmap", "a dax device");
-	address = dx_map(NULL, length, prot, MAP_SHARED, fd, offset, alive, align);
+	map = (struct dx_map){ .length = length, .prot = prot, .flags = MAP_SHARED, .offset = offset, .fd = fd,
+			       .mode = prot & PROT_WRITE ? O_RDWR : O_RDONLY, .alive = alive, .align = align };
+	address = dx_map(&map);
 	if (address < 0)
 		return dx_oserror(-address, "mmap", "a dax device");
 	self = (Mapping *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
