@@ -128,9 +128,23 @@ static long find_room(const struct dx_map *map, uint64_t rounded, uint64_t at)
 	return hold_aligned(rounded, congruence(map->offset, rounded, map->align), map->align, map->flags & MAP_32BIT);
 }
 
+/* What the device says to addresses that are free. */
+static int check_room(const struct dx_map *map, uint64_t room, uint64_t rounded, uint64_t at)
+{
+	bool shared = (map->flags & MAP_TYPE) != MAP_PRIVATE;
+	int status = dx_check_vma(map->alive, shared, room, room + rounded, map->align);
+
+	/* Where the hint is taken the kernel chooses, and without regard to the alignment. */
+	if (status == 0 && at && room != at && map->align > PAGE)
+		status = -EINVAL;
+	if (status == -EINVAL && map->why)
+		*map->why = (struct refusal){ shared ? DX_REFUSED_UNALIGNED : DX_REFUSED_PRIVATE, room, room + rounded };
+	return status;
+}
+
 long dx_map(const struct dx_map *map)
 {
-	bool shared = (map->flags & MAP_TYPE) != MAP_PRIVATE, fixed = map->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
+	bool fixed = map->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
 	uint64_t rounded = (map->length + PAGE - 1) & ~(PAGE - 1), at = (uint64_t)map->hint & ~(PAGE - 1);
 	/* Locked or not, the memory of a device is populated and stays where it is. */
 	int populate = map->flags & (MAP_POPULATE | MAP_LOCKED) ? MAP_POPULATE | (map->flags & MAP_NONBLOCK) : 0;
@@ -143,10 +157,7 @@ long dx_map(const struct dx_map *map)
 		return room;
 	result = check_file(map, rounded);
 	if (result == 0)
-		result = dx_check_vma(map->alive, shared, room, room + rounded, map->align);
-	/* Where the hint is taken the kernel chooses, and without regard to the alignment. */
-	if (result == 0 && at && room != (long)at && map->align > PAGE)
-		result = -EINVAL;
+		result = check_room(map, room, rounded, at);
 	if (result == 0)
 		result = sys_mmap(room, rounded, map->prot, MAP_SHARED | MAP_FIXED | populate, map->fd,
 				  place_in_file(map, rounded));

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "layout.h"
+
 /* May [start, end) of a device with this alignment be mapped so? 0, -ENXIO dead, -EINVAL. */
 int dx_check_vma(bool alive, bool shared, uint64_t start, uint64_t end, uint64_t align);
 
@@ -23,6 +25,7 @@ struct dx_map {
 	bool alive;
 	uint64_t align;
 	uint64_t reasons; /* DX_MOVED_… that hold from the begin */
+	struct refusal *why; /* is told what the kernel logs of a refusal, if anything; may be NULL */
 };
 
 /* Map by the kernel's rules, in the kernel's order of checks; the address, or -errno. Without a hint it is congruent to the offset. */

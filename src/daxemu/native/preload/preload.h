@@ -80,6 +80,8 @@ bool dx_owns_memory(void);
 int dx_connect(void);
 /* Send a request, with a descriptor if fd >= 0; the answer's status, *answer_fd set if it brought a descriptor. */
 int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd);
+/* Have the kernel's log tell why a mapping was refused, if the engine listens; waits for it a second at most. */
+void dx_log_refusal(uint32_t minor, const struct refusal *why);
 /* A descriptor of the device's backing file, kept for the life of the process; or -errno. */
 int dx_backing(const struct table_device *device);
 /* The same if there is one already, else -1. */

@@ -25,6 +25,7 @@ static int writable(const struct table_device *device, int fd)
 static long map_device(struct dx_map *map, const struct table_device *device)
 {
 	int status = dx_agent_ensure();
+	struct refusal why = { 0 };
 	bool alive;
 	long result;
 
@@ -37,7 +38,10 @@ static long map_device(struct dx_map *map, const struct table_device *device)
 		map->reasons = DX_MOVED_REFUSED;
 	if (map->mode == O_RDONLY)
 		map->fd = writable(device, map->fd);
+	map->why = &why;
 	result = dx_map(map);
+	if (why.reason)
+		dx_log_refusal(device->minor, &why);
 	if (result < 0)
 		return result;
 	dx_forget_readonly((void *)result, map->length);
