@@ -17,6 +17,7 @@ __all__ = [
     "DEVICE",
     "DEVICES_OFFSET",
     "DEVICE_ALIVE",
+    "DEVICE_MOVABLE",
     "DEVICE_PRESENT",
     "GRAVE",
     "GRAVES_OFFSET",
@@ -115,6 +116,7 @@ HEADER = Record(
 
 DEVICE_PRESENT = 1
 DEVICE_ALIVE = 2
+DEVICE_MOVABLE = 4  # its mappings can be moved within their file
 
 # A device's slot is its minor. ``dev`` and ``ino`` name its backing file, the unified inode.
 DEVICE = Record(

@@ -145,6 +145,7 @@ class Session:
         self._table.set_device(
             minor,
             alive=device.alive,
+            movable=device.backing.movable,
             identity=device.backing.identity,
             size=device.size,
             align=device.align,

@@ -54,7 +54,7 @@ static long map_device(struct dx_map *map, const struct table_device *device)
 	for (alive = true;;) {
 		bool now = is_alive(device);
 
-		if (now == alive)
+		if (now == alive || !(device->flags & DX_DEVICE_MOVABLE))
 			return result;
 		dx_sync_mappings(device->dev, device->ino, now, dx_is_device, -1);
 		alive = now;
