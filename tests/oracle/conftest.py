@@ -19,6 +19,7 @@ from tests.oracle.topology import TOPOLOGIES
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record", action="store_true", help="oracle: keep what the real kernels answer to the programs")
+    parser.addoption("--seed", type=int, default=1, help="oracle: seed of the random sequences, 1 by default")
 
 
 @pytest.fixture(scope="session")

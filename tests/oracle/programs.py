@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from daxemu import Engine
-from daxemu.spec import RegionSpec
+from tests.oracle.emulated import answer, machine
 from tests.oracle.machine import Answer, Job
 from tests.oracle.topology import Topology
 
-__all__ = ["PROGRAMS", "Program", "emulated", "machine", "recording"]
+__all__ = ["PROGRAMS", "Program", "emulated", "recording"]
 
 _RECORDED = Path(__file__).parents[1] / "programs" / "recorded"
 
@@ -29,31 +28,16 @@ class Program(NamedTuple):
         return Job(self.name, self.command(f"/programs/{self.name}", topology), stays=self.stays)
 
 
-_NAMES = ("vma", "nodes", "stores", "unbind", "opens", "fd_calls", "mmaps")
-PROGRAMS = (*map(Program, _NAMES), Program("rebind", stays=True))
-
-
-def machine(kernel: str, topology: Topology) -> Engine:
-    """An emulated machine with ``dax0.0`` as a program of observations wants it: bound to device_dax."""
-    engine = Engine(kernel=kernel, drivers=("device_dax",))
-    try:
-        for text in topology.regions:
-            RegionSpec.parse(text).add_to(engine)
-        engine.write_attribute("/sys/bus/dax/drivers/device_dax/new_id", "dax0.0")
-    except BaseException:
-        engine.close()
-        raise
-    return engine
+PROGRAMS = (*(Program(name) for name in ("vma", "nodes", "stores", "unbind")), Program("rebind", stays=True))
 
 
 def emulated(program: Program, executable: Path, kernel: str, topology: Topology) -> Answer:
     """What daxemu answers to a program."""
     with machine(kernel, topology) as engine:
-        command = program.command(str(executable), topology)
-        done = engine.run(command, capture_output=True, text=True, timeout=120, check=False)
-    return Answer(done.returncode, done.stdout, done.stderr)
+        engine.write_attribute("/sys/bus/dax/drivers/device_dax/new_id", "dax0.0")
+        return answer(engine, program.command(str(executable), topology))
 
 
-def recording(program: Program, kernel: str, topology: Topology) -> Path:
+def recording(program: str, kernel: str, topology: Topology) -> Path:
     """The file with what a real kernel has answered."""
-    return _RECORDED / f"{kernel}-{topology.name}" / f"{program.name}.txt"
+    return _RECORDED / f"{kernel}-{topology.name}" / f"{program}.txt"

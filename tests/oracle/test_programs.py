@@ -22,7 +22,7 @@ def test_a_program_is_answered_as_by_the_real_kernel(kernel, name, program, real
     topology = TOPOLOGIES[name]
     theirs = real(kernel, name)[program.name]
     assert theirs.status == 0, theirs
-    record = recording(program, kernel, topology)
+    record = recording(program.name, kernel, topology)
     if request.config.getoption("--record"):
         record.parent.mkdir(parents=True, exist_ok=True)
         record.write_text(theirs.output)

@@ -7,12 +7,11 @@ from typing import NoReturn
 
 from daxemu.cli._foreground import environment, run_inside, run_with
 from daxemu.cli._machine import Machine
-from daxemu.cli._options import KMSG, MACHINE, SESSION
-from daxemu.errors import UsageError
+from daxemu.cli._options import MACHINE, SESSION
 
 __all__ = ["OPTIONS", "run"]
 
-OPTIONS = (*MACHINE, SESSION, KMSG)
+OPTIONS = (*MACHINE, SESSION)
 
 
 def run(
@@ -21,7 +20,6 @@ def run(
     kernel: str | None = None,
     drivers: str | None = None,
     session: str | None = None,
-    kmsg: bool = False,
 ) -> NoReturn:
     """Run CMD with emulated devices: /dev/dax0.0, what --region asks for, or those of a running --session.
 
@@ -30,7 +28,5 @@ def run(
     """
     machine = Machine(region, kernel, drivers)
     if session is None:
-        run_with(machine.make_engine, cmd, environment(), kmsg=kmsg)
-    if kmsg:
-        raise UsageError("--kmsg prints the log of a machine of its own; leave out --session")
+        run_with(machine.make_engine, cmd, environment())
     run_inside(machine.enter(session), cmd, environment())

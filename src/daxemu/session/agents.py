@@ -40,11 +40,6 @@ class Agent:
         else:
             self._unsent[minor] = serial
 
-    @property
-    def behind(self) -> bool:
-        """Whether it owes an answer."""
-        return bool(self._under_way)
-
     def answered(self, minor: int) -> None:
         """Take note of an answer: there is room for what had to wait."""
         self._under_way.discard(minor)
@@ -73,14 +68,6 @@ class Agent:
             return False
         return True
 
-    def may_map(self, ino: int) -> bool:
-        """Whether the process maps the file with this inode number, as far as one can see."""
-        try:
-            maps = Path(f"/proc/{self.pid}/maps").read_text(errors="replace")
-        except OSError:
-            return True
-        return any(line.split(maxsplit=5)[4] == str(ino) for line in maps.splitlines())
-
     def stands_still(self) -> bool:
         """Whether the agent is stopped, by a signal or a debugger, and has not run since the last look."""
         seen, self._seen = self._seen, _thread_status(self.pid)
@@ -101,11 +88,10 @@ def _thread_status(pid: int) -> str:
 class _Round:
     """One change of a device that somebody waits for."""
 
-    def __init__(self, minor: int, serial: int) -> None:
+    def __init__(self, minor: int, serial: int, pending: set[Agent]) -> None:
         self.minor = minor
         self.serial = serial
-        self.pending: set[Agent] = set()
-        self.late: set[Agent] = set()
+        self.pending = pending
         self.failed: list[str] = []
 
 
@@ -152,25 +138,23 @@ class Agents:
         if not waiting.pending:
             self._complete.notify_all()
 
-    def synchronise(self, minor: int, ino: int, patience: float = 5.0) -> list[str]:
-        """Have every process bring its mappings of a device in line with the table. ``ino``: of the device's file.
+    def synchronise(self, minor: int, patience: float = 5.0) -> list[str]:
+        """Have every process bring its mappings of a device in line with the table.
 
         Waits for all of them together at most ``patience`` seconds, and for stopped ones not at
         all; returns a line about each that has not done it.
         """
         with self._complete:
             self._serial += 1
-            waiting = _Round(minor, self._serial)
-            for agent in self._agents.values():
-                known = agent.behind and agent.stands_still()
-                (waiting.late if known else waiting.pending).add(agent)
-                agent.ask(minor, waiting.serial)
+            waiting = _Round(minor, self._serial, set(self._agents.values()))
             self._rounds.append(waiting)
+            for agent in tuple(waiting.pending):
+                agent.ask(minor, waiting.serial)
             try:
                 self._await(waiting, time.monotonic() + patience)
             finally:
                 self._rounds.remove(waiting)
-            late = sorted(agent.pid for agent in waiting.late | waiting.pending if agent.may_map(ino))
+            late = sorted(agent.pid for agent in waiting.pending)
         return [*waiting.failed, *(f"process {pid} (state {_state(pid)}) has not done it yet" for pid in late)]
 
     def _await(self, waiting: _Round, deadline: float) -> None:
