@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from daxemu.mapping import DaxMapping
     from daxemu.monitor import Monitor
     from daxemu.region import DaxRegion
+    from daxemu.snapshot import DaxSnapshot
 
 __all__ = [
     "DaxBusError",
@@ -25,6 +26,7 @@ __all__ = [
     "DaxFile",
     "DaxMapping",
     "DaxRegion",
+    "DaxSnapshot",
     "DaxemuError",
     "Engine",
     "KernelError",
@@ -42,6 +44,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "DaxDevice": "device",
     "DaxRegion": "region",
+    "DaxSnapshot": "snapshot",
     "Engine": "engine",
     "DaxBusError": "errors",
     "DaxemuError": "errors",

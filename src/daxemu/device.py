@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from daxemu.backing import BackingFile
 from daxemu.errors import KernelError
 from daxemu.file import DaxFile
 from daxemu.launch.start import Launcher
+from daxemu.snapshot import DaxSnapshot
 from daxemu.units import format_size, parse_size
 
 if TYPE_CHECKING:
@@ -66,6 +68,11 @@ class DaxDevice(Launcher):
         """False after ``kill`` until ``revive``, and once it is destroyed."""
         return self._device.alive
 
+    @property
+    def _backing(self) -> BackingFile:
+        assert isinstance(self._device.backing, BackingFile)
+        return self._device.backing
+
     def open(self, mode: str = "r+") -> DaxFile:
         """Open the device: ``r`` for reading, ``r+`` for both. Raises ENXIO if it is dead."""
         return DaxFile(self.engine, self._device, mode)
@@ -97,6 +104,34 @@ class DaxDevice(Launcher):
         """Make a killed device work again (run_dax): old files and mappings too, with the data intact."""
         with self.engine._operation():
             self._device.run()
+
+    def snapshot(self) -> DaxSnapshot:
+        """Keep what the device holds now, to ``restore`` it. ENOSPC, ENOMEM: no memory for it.
+
+        Bytes are shared with the device where the backing store can (reflink), else copied as far
+        as they were ever written. What programs store meanwhile may be in it or not.
+        """
+        with self.engine._operation():
+            return DaxSnapshot(self.name, self._backing)
+
+    def restore(self, snapshot: DaxSnapshot) -> int:
+        """Put back what the device held; return how many bytes were written, or emptied, for it.
+
+        Only pages that differ are. No program sees it half done: the device is dead meanwhile, and
+        comes back with its mappings. EINVAL: the snapshot has another size, or is closed.
+        """
+        with self.engine._operation():
+            if snapshot._file.fd < 0 or snapshot.size != self.size:
+                state = "closed" if snapshot._file.fd < 0 else f"of {snapshot.size} bytes"
+                raise KernelError(errno.EINVAL, f"{self.name} has {self.size} bytes, the snapshot is {state}")
+            alive = self._device.alive
+            if alive:
+                self._device.kill()
+            try:
+                return self._backing.restore(snapshot._file)
+            finally:
+                if alive:
+                    self._device.run()
 
     def destroy(self) -> None:
         """Remove the device, as ``daxctl destroy-device --force`` does: revoke, size 0, delete.

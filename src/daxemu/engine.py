@@ -241,6 +241,15 @@ class Engine(Launcher):
             if device.size:
                 self._core.hand_over(device, driver)
 
+    def _make_ready(self, device: DevDax) -> None:
+        """Have device_dax bind the device, and bring it alive: a test before may have left it otherwise."""
+        with self._operation() as core:
+            if device.driver is not None and device.driver.name != DEVICE_DAX:
+                core.bus.unbind(device)
+            if device.driver is None:
+                core.hand_over(device, DEVICE_DAX)
+            device.run()
+
     def _open(self, device: DevDax) -> File:
         with self._operation() as core:
             return dax_open(core, NodeInode(device.devt))

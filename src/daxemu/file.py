@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from daxemu.backing import BackingFile
 from daxemu.errors import KernelError, UsageError
+from daxemu.kernel.kmsg import mmap_refused
 from daxemu.mapping import DaxMapping
 from daxemu.units import parse_size
 
@@ -79,11 +81,19 @@ class DaxFile:
             try:
                 return DaxMapping(self.fileno(), size, start, prot, self._device.alive, self._device.align)
             except OSError as error:
+                self._log_refusal(error)
                 raise KernelError(
                     error.errno or errno.EINVAL,
                     f"mmap of {size} bytes at {start} of {self._device.name} (size {self._device.size}, alignment "
                     f"{self._device.align}{'' if self._device.alive else ', dead'})",
                 ) from None
+
+    def _log_refusal(self, error: OSError) -> None:
+        """Log what the kernel would; not all refusals are worth it."""
+        start, end = getattr(error, "refused", (0, 0))
+        if end:
+            comm = Path("/proc/self/comm").read_text().removesuffix("\n")
+            mmap_refused(self._device, comm, shared=True, start=start, end=end)
 
     def close(self) -> None:
         """Close the file; mappings stay."""

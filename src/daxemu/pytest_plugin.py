@@ -6,7 +6,7 @@ before a test asks for a device.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from daxemu.engine import Engine
     from daxemu.region import DaxRegion
 
-__all__ = ["DaxFactory"]
+__all__ = ["DaxFactory", "DaxTemplate", "DaxTemplateFactory"]
 
 _SETTINGS = {
     "size": ("64M", "bytes that a device or region offers"),
@@ -96,6 +96,74 @@ def dax_factory(request: pytest.FixtureRequest, dax_engine: Engine) -> DaxFactor
             pytest.skip(str(error))
 
     return make
+
+
+class DaxTemplate:
+    """A device that was prepared once, and what it held then. Made by ``dax_template``."""
+
+    def __init__(self, device: DaxDevice) -> None:
+        self._device = device
+        self._size = device.size
+        self._snapshot = device.snapshot()
+
+    def clone(self) -> DaxDevice:
+        """Return the device as it was prepared: its size, its driver, its bytes; only what changed is written."""
+        if self._device.size != self._size:
+            self._device.resize(self._size)
+        self._device.restore(self._snapshot)
+        self._device.engine._make_ready(self._device._device)
+        return self._device
+
+
+class DaxTemplateFactory(Protocol):
+    """Prepares devices once in a test run."""
+
+    def __call__(
+        self,
+        prepare: Callable[[DaxDevice], object],
+        *,
+        size: int | str = ...,
+        align: int | str = ...,
+        provider: str = ...,
+        backend: str = ...,
+    ) -> DaxTemplate:
+        """Make a device, have ``prepare`` work on it, and keep what came of it."""
+
+
+@pytest.fixture(scope="session")
+def dax_template(request: pytest.FixtureRequest) -> Iterator[DaxTemplateFactory]:
+    """Prepare a device once, for many tests: ``dax_template(prepare, size="64M")``, in a session fixture of yours.
+
+    ``prepare(device)`` makes a pool, fills it, and so on. ``dax_clone`` hands it to each test.
+    """
+    from contextlib import ExitStack
+
+    from daxemu.engine import Engine
+    from daxemu.errors import UnavailableError
+
+    with ExitStack() as engines:
+
+        def make(prepare: Callable[[DaxDevice], object], **given: Any) -> DaxTemplate:
+            wanted = {name: _setting(request.config, name) for name in _SETTINGS} | given
+            engine = engines.enter_context(Engine())
+            try:
+                region = engine.add_region(wanted.pop("size"), **wanted)
+            except UnavailableError as error:
+                pytest.skip(str(error))
+            device = region.devices[0] if region.devices else region.create_device()
+            prepare(device)
+            return DaxTemplate(device)
+
+        yield make
+
+
+@pytest.fixture
+def dax_clone() -> Callable[[DaxTemplate], DaxDevice]:
+    """Get a prepared device as fresh as after its preparation: ``dax_clone(template)``.
+
+    It costs what the tests before have changed, not the size of the device.
+    """
+    return DaxTemplate.clone
 
 
 @pytest.fixture

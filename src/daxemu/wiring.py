@@ -112,8 +112,8 @@ class Wiring:
     def synchronise(self, device: DevDax) -> None:
         """Bring every mapping of every process in line with whether the device is alive."""
         memory = self._memory_of(device)
-        done = self._synchronise_own(device, memory)
-        if self.session is not None and not self.session.synchronise(device):
+        done = memory.movable and self._synchronise_own(device, memory)
+        if memory.movable and self.session is not None and not self.session.synchronise(device):
             done = False
         if not done and not device.alive:
             memory.withdraw()

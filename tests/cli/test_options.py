@@ -19,8 +19,20 @@ LINES = [
     "--kernel -- true",
     "--session a --session b -- true a b",
     "--region -x true",
+    "--kmsg -- true",
+    "--kmsg --kmsg true --kmsg",
 ]
-LEFT_TO_CLICK = ["", "--", "--region", "--region size=1G", "--help", "-h -- true", "--regio size=1G -- true", "-x true"]
+LEFT_TO_CLICK = [
+    "",
+    "--",
+    "--region",
+    "--region size=1G",
+    "--help",
+    "-h -- true",
+    "--regio size=1G -- true",
+    "-x true",
+    "--kmsg=1 -- true",
+]
 
 
 @pytest.mark.parametrize("line", LINES)

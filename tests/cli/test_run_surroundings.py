@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,13 @@ def test_a_run_inside_a_run_has_its_own_devices(daxemu):
     devices = json.loads(daxemu("run", "--", *inner).stdout)
 
     assert [device["size"] for device in devices] == [6 << 20]
+
+
+def test_the_kernels_log_can_be_printed(daxemu):
+    result = daxemu("run", "--kmsg", "--", "sh", "-c", "exec 2>&-; echo bogus > /sys/bus/dax/uevent; echo here")
+    assert result.stdout == "here\n"
+    assert re.search(r"^\[ +\d+\.\d{6}\] synth uevent: /bus/dax: unknown uevent action string$", result.stderr, re.M)
+
+
+def test_without_being_asked_nothing_is_printed(daxemu):
+    assert "synth uevent" not in daxemu("run", "--", "sh", "-c", "echo bogus > /sys/bus/dax/uevent; true").stderr

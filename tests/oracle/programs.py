@@ -28,7 +28,8 @@ class Program(NamedTuple):
         return Job(self.name, self.command(f"/programs/{self.name}", topology), stays=self.stays)
 
 
-PROGRAMS = (*(Program(name) for name in ("vma", "nodes", "stores", "unbind")), Program("rebind", stays=True))
+_NAMES = ("vma", "nodes", "stores", "unbind", "opens", "fd_calls", "mmaps")
+PROGRAMS = (*map(Program, _NAMES), Program("rebind", stays=True))
 
 
 def emulated(program: Program, executable: Path, kernel: str, topology: Topology) -> Answer:

@@ -132,6 +132,45 @@ def test_an_agent_that_never_answers_is_reported_and_not_waited_for_long(caplog)
         with connect(path) as silent:
             silent.send(message(type=layout.AGENT))
             silent.recv(100)
-            (line,) = agents.synchronise(0, patience=0.2)
-            assert f"process {os.getpid()}" in line
+            assert agents.synchronise(0, ino=1, patience=0.2) == []  # it maps no such file
+            with device.open() as file, file.mmap():
+                ino = os.fstat(file.fileno()).st_ino
+                (line,) = agents.synchronise(0, ino, patience=0.2)
+                assert f"process {os.getpid()}" in line
         device.kill()
+
+
+def refusal(reason: int, comm: bytes) -> bytes:
+    body = layout.REFUSAL.pack(reason=reason, start=0x1000, end=0x2000) + comm
+    return message(type=layout.LOG, minor=0, length=layout.MESSAGE.size + len(body)) + body
+
+
+def test_a_refused_mapping_is_logged_before_the_answer(running):
+    engine, path = running
+    with connect(path) as connection:
+        connection.send(refusal(layout.REFUSED_UNALIGNED, "mäpper".encode()))
+        answer = layout.MESSAGE.unpack(connection.recv(4096))
+    assert (answer["type"], answer["status"]) == (layout.LOG, 0)
+    line = "device_dax dax0.0: mäpper: dax_mmap: fail, unaligned vma (0x1000 - 0x2000, 0x1fffff)"
+    assert engine.kmsg[-1].text == line
+
+
+@pytest.mark.parametrize("size", [0, 1, layout.REFUSAL.size - 1])
+def test_a_refusal_that_is_too_short_is_not_logged(running, size):
+    engine, path = running
+    before = len(engine.kmsg)
+    with connect(path) as connection:
+        connection.send(message(type=layout.LOG, length=layout.MESSAGE.size + size) + b"x" * size)
+        connection.recv(4096)
+    assert len(engine.kmsg) == before
+
+
+def test_a_client_that_does_not_wait_for_the_answer_is_heard(running):
+    engine, path = running
+    before = len(engine.kmsg)
+    with connect(path) as connection:
+        connection.send(refusal(layout.REFUSED_PRIVATE, b"hasty"))
+    ask(path, type=layout.OPEN, minor=5)
+    assert [record.text for record in engine.kmsg[before:]] in (
+        [], ["device_dax dax0.0: hasty: dax_mmap: fail, attempted private mapping"]
+    )  # fmt: skip

@@ -136,6 +136,11 @@ class DeviceMemory(BackingFile):
             raise
         self._held = held
 
+    @property
+    def bytes_fd(self) -> int:
+        """The file that has the bytes just now."""
+        return self.fd if self._aside < 0 else self._aside
+
     # -- when a process cannot be told ----------------------------------------------------------
 
     def withdraw(self) -> None:
@@ -148,7 +153,7 @@ class DeviceMemory(BackingFile):
             return
         store, size = self._memory.store, 0 if self._memory.abandoned else os.fstat(self.fd).st_size
         with _refusals(store), ExitStack() as undo:
-            aside = store.create(self._device.name, size)
+            aside = store.park(size)
             undo.callback(store.destroy, aside)
             store.copy(self.fd, 0, aside, 0, size)
             super().resize(0)

@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
-from daxemu._core import punch_hole
+from daxemu._core import copy_changes, punch_hole
 
 __all__ = ["BackingFile", "BackingStore", "Probe", "copy_written"]
 
@@ -44,9 +44,32 @@ class BackingFile:
         status = os.fstat(self.fd)
         return status.st_dev, status.st_ino
 
+    @property
+    def movable(self) -> bool:
+        """Can mappings be moved within it?"""
+        return self._store.movable
+
     def resize(self, size: int) -> None:
         """Change the size in bytes. What is cut off vanishes from every mapping: SIGBUS on the next touch."""
         self._store.resize(self.fd, size)
+
+    @property
+    def bytes_fd(self) -> int:
+        """The file that has the bytes just now."""
+        return self.fd
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return os.fstat(self.bytes_fd).st_size
+
+    def clone(self, label: str) -> BackingFile:
+        """Return a file of its own with the same bytes."""
+        return BackingFile(self._store.clone(self.bytes_fd, label), self._store)
+
+    def restore(self, source: BackingFile) -> int:
+        """Make the bytes those of another file of the same size; return how many were written or emptied."""
+        return self._store.restore(source.bytes_fd, self.bytes_fd)
 
     def close(self) -> None:
         """Give the memory back, once nobody maps it any more."""
@@ -63,7 +86,8 @@ class BackingStore(ABC):
     ``reserves``: memory for all of a device is taken when it is made, whether the region asks for
     it or not. ``map_sync``: the files can be mapped with MAP_SYNC, and are when a program asks for
     it. ``persistent``: what is written outlives the session. ``appends``: ``copy`` can write behind
-    the target's end, which grows by it.
+    the target's end, which grows by it. ``movable``: mappings can be moved within the file
+    (remap_file_pages); else revoking a device costs a copy.
     """
 
     name: ClassVar[str]
@@ -72,6 +96,7 @@ class BackingStore(ABC):
     map_sync: bool = False
     persistent: bool = False
     appends: bool = False
+    movable: bool = True
 
     def __init__(self, where: str = "") -> None:
         self.where = where
@@ -120,6 +145,10 @@ class BackingStore(ABC):
             self.destroy(twin)
             raise
         return twin
+
+    def restore(self, source: int, target: int) -> int:
+        """Make a file equal to another of the same size, writing only where they differ; return how many bytes."""
+        return copy_changes(source, target, os.fstat(source).st_size)
 
     def destroy(self, fd: int) -> None:
         """Close a file that ``create`` or ``clone`` made and free its memory."""

@@ -6,7 +6,9 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,17 +29,37 @@ _NOT_FORWARDED |= {signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS,
 _SI_KERNEL = 0x80
 
 
-def run_with(make_engine: Callable[[], Engine], cmd: Sequence[str], env: Mapping[str, str]) -> NoReturn:
-    """Run a program with the devices of an engine that lives as long; end as the program did."""
+def run_with(
+    make_engine: Callable[[], Engine], cmd: Sequence[str], env: Mapping[str, str], *, kmsg: bool = False
+) -> NoReturn:
+    """Run a program with the devices of an engine that lives as long; end as the program did.
+
+    With ``kmsg`` the engine's log goes to stderr.
+    """
     forwarded = set(signal.valid_signals()) - _NOT_FORWARDED
     original = signal.pthread_sigmask(signal.SIG_BLOCK, forwarded | {signal.SIGCHLD})
-    with make_engine() as engine:
+    with ExitStack() as after, make_engine() as engine:
+        if kmsg:
+            after.callback(_print_log(engine).join, timeout=1)  # whoever reads stderr may have stopped
         try:
             pid = _start(engine, cmd, env, original)
         except (ProgramNotFoundError, ProgramRefusedError) as error:
             _refuse(error)
         status = _accompany(pid, forwarded)
     _end_alike(status)
+
+
+def _print_log(engine: Engine) -> threading.Thread:
+    """Print the log as it comes, in a thread of its own: nobody has to wait for whoever reads it."""
+
+    def print_all() -> None:
+        with suppress(OSError):
+            for record in engine.kmsg.follow():
+                print(record, file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=print_all, name="daxemu-kmsg", daemon=True)
+    thread.start()
+    return thread
 
 
 def run_inside(session: Mapping[str, str], cmd: Sequence[str], env: Mapping[str, str]) -> NoReturn:

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["DRIVERS", "KERNEL", "MACHINE", "REGION", "SESSION", "Option", "declared", "parse_simply"]
+__all__ = ["DRIVERS", "KERNEL", "KMSG", "MACHINE", "REGION", "SESSION", "Option", "declared", "parse_simply"]
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
 class Option(NamedTuple):
-    """An option with a value: ``--name VALUE``. ``name`` is also the parameter's that gets it."""
+    """An option with a value: ``--name VALUE``; without ``metavar`` a flag. ``name`` is also the parameter's."""
 
     name: str
     metavar: str
     help: str
     multiple: bool = False
+
+    def missing(self) -> Any:
+        """What the parameter is where the option is not given."""
+        return () if self.multiple else None if self.metavar else False
 
 
 REGION = Option(
@@ -34,6 +38,7 @@ REGION = Option(
 KERNEL = Option("kernel", "VERSION", "Kernel to behave as: 6.1 or 6.12, which is the default.")
 DRIVERS = Option("drivers", "NAMES", "dax drivers that are loaded, by default device_dax,kmem.")
 MACHINE = (REGION, KERNEL, DRIVERS)
+KMSG = Option("kmsg", "", "Print what the emulated kernel logs to stderr.")
 SESSION = Option(
     "session", "NAME|PATH", "A session that runs, by its name or the path of its directory; its devices are used."
 )
@@ -45,9 +50,8 @@ def declared(*options: Option) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         for option in reversed(options):
-            function = click.option(
-                f"--{option.name}", multiple=option.multiple, metavar=option.metavar, help=option.help
-            )(function)
+            kind: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {"is_flag": True}
+            function = click.option(f"--{option.name}", multiple=option.multiple, help=option.help, **kind)(function)
         return function
 
     return decorate
@@ -58,16 +62,19 @@ def parse_simply(arguments: Sequence[str], options: Sequence[Option]) -> tuple[d
 
     None for all that needs more than this: wrong or unknown options, a call for help, no command. click explains it.
     """
-    values: dict[str, Any] = {option.name: () if option.multiple else None for option in options}
+    values: dict[str, Any] = {option.name: option.missing() for option in options}
     known = {f"--{option.name}": option for option in options}
     rest = list(arguments)
     while rest and rest[0].startswith("-"):
         name, equals, value = rest.pop(0).partition("=")
         if name == "--" and not equals:
             break
-        if name not in known or not (equals or rest):
+        option = known.get(name)
+        if option is not None and not option.metavar and not equals:
+            values[option.name] = True
+            continue
+        if option is None or not option.metavar or not (equals or rest):
             return None
         value = value if equals else rest.pop(0)
-        option = known[name]
         values[option.name] = (*values[option.name], value) if option.multiple else value
     return (values, rest) if rest else None

@@ -7,11 +7,12 @@ from typing import NoReturn
 
 from daxemu.cli._foreground import environment, run_inside, run_with
 from daxemu.cli._machine import Machine
-from daxemu.cli._options import MACHINE, SESSION
+from daxemu.cli._options import KMSG, MACHINE, SESSION
+from daxemu.errors import UsageError
 
 __all__ = ["OPTIONS", "run"]
 
-OPTIONS = (*MACHINE, SESSION)
+OPTIONS = (*MACHINE, SESSION, KMSG)
 
 
 def run(
@@ -20,6 +21,7 @@ def run(
     kernel: str | None = None,
     drivers: str | None = None,
     session: str | None = None,
+    kmsg: bool = False,
 ) -> NoReturn:
     """Run CMD with emulated devices: /dev/dax0.0, what --region asks for, or those of a running --session.
 
@@ -28,5 +30,7 @@ def run(
     """
     machine = Machine(region, kernel, drivers)
     if session is None:
-        run_with(machine.make_engine, cmd, environment())
+        run_with(machine.make_engine, cmd, environment(), kmsg=kmsg)
+    if kmsg:
+        raise UsageError("--kmsg prints the log of a machine of its own; leave out --session")
     run_inside(machine.enter(session), cmd, environment())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from daxemu.errors import KernelError
 from daxemu.kernel.drivers import DeviceDax, Driver, Kmem
+from daxemu.kernel.kmsg import KERN_ERR, KERN_WARNING
 from daxemu.kernel.ports import Event
 from daxemu.kernel.uevent import Kobject
 
@@ -87,10 +88,11 @@ class DaxBus:
             raise KernelError(errno.ENXIO, f"{device.name} has size 0")
         driver = self.drivers[driver_name]
         with ExitStack() as undo:
-            driver.probe(device)
-            undo.callback(driver.remove, device)
             device.driver = driver
             undo.callback(setattr, device, "driver", None)
+            self._probe(driver, device)
+            undo.callback(driver.remove, device)
+            undo.callback(setattr, device, "driver", None)  # before that: onlookers are told by remove
             if driver.maps:
                 device.run()
             if device.region.seed is device:
@@ -99,6 +101,19 @@ class DaxBus:
             device.core.publish(Event("bind", device))
             undo.pop_all()
         self.core.uevent("bind", device)
+
+    def _probe(self, driver: Driver, device: DevDax) -> None:
+        """Have a driver take a device; that it refuses is logged, unless it says that there is none."""
+        try:
+            driver.probe(device)
+        except KernelError as error:
+            if error.errno not in (errno.ENODEV, errno.ENXIO):
+                if self.flavour.probe_failure_is_error:
+                    device.log(KERN_ERR, f"probe with driver {driver.name} failed with error -{error.errno}")
+                else:
+                    text = f"{driver.name}: probe of {device.name} failed with error -{error.errno}"
+                    self.core.log(KERN_WARNING, text)
+            raise
 
     def unbind(self, device: DevDax) -> None:
         """Take a device from its driver; every mapping of it is revoked. ENODEV if it has none."""

@@ -17,6 +17,7 @@ from daxemu.kernel.kmsg import KERN_ERR, KERN_WARNING
 from daxemu.kernel.ports import Event, Ports
 from daxemu.kernel.providers import Provider
 from daxemu.kernel.pseudofs import DaxSuperBlock
+from daxemu.kernel.ranges import DaxRange
 from daxemu.kernel.region import SUBSECTION_SIZE, DaxRegion
 from daxemu.kernel.uevent import HasKobject, Uevent, parse_synthetic
 
@@ -53,8 +54,13 @@ class DaxCore:
         self.minor_ida = Ida(self.nr_dax, "dax device numbers")
         self.region_ida = Ida(MINORMASK + 1, "dax regions")
         self.regions: dict[int, DaxRegion] = {}
+        self.reserved: list[tuple[int, int]] = []
         self._uevent_seqnum = 0
         self._running = ExitStack()
+
+    def is_reserved(self, piece: DaxRange) -> bool:
+        """Is some of a range kept by a driver that did not give it back (``reserved``: first and last bytes)?"""
+        return any(start <= piece.end and piece.start <= end for start, end in self.reserved)
 
     # -- what the outside is told -----------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from daxemu.errors import KernelError
 from daxemu.kernel.ids import MINORMASK, Devt, Ida
+from daxemu.kernel.kmsg import KERN_WARNING
 from daxemu.kernel.ports import Backing, Event
 from daxemu.kernel.power import PowerSettings
 from daxemu.kernel.pseudofs import DaxInode, NodeInode
@@ -56,6 +57,7 @@ class DevDax:
         self.mapping_ida = Ida(MINORMASK + 1, f"mappings of {self.name}")
         self.driver: Driver | None = None
         self.alive = False
+        self.pgmap = False
         self.registered = False
         self.kref = 1
         self.memmap_on_memory = False
@@ -183,16 +185,21 @@ class DevDax:
     def add_range(self, start: int, end: int) -> None:
         """Append the physical range [start, end] to the device (``mapping``), bound or not.
 
-        A misaligned length: ENXIO, or nothing at all, by flavour. Length 0: EBUSY if the device has
-        ranges, else nothing. ENOMEM: taken, or outside the region.
+        The region is gone, or a misaligned length: ENXIO, or nothing at all, by flavour. Length 0:
+        EBUSY if the device has ranges, else nothing. ENOMEM: taken, or outside the region.
         """
         size = end - start + 1
+        if not self.region.published:
+            if not self.core.flavour.mapping_ignores_gone_region:
+                raise KernelError(errno.ENXIO, f"region {self.region.id} was removed")
+            return
         if size % max(self.align, SUBSECTION_SIZE):
             if not self.core.flavour.mapping_ignores_misaligned:
                 raise KernelError(errno.ENXIO, f"range of {size} bytes is not aligned")
             return
         if size == 0:
             if self.ranges:
+                self.log(KERN_WARNING, "0-size allocation must be first")
                 raise KernelError(errno.EBUSY, "0-size allocation must be first")
             return
         before = self.size

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from daxemu.errors import KernelError
+from daxemu.kernel.kmsg import KERN_WARNING
+from daxemu.kernel.ranges import PAGE_SIZE
+from daxemu.kernel.region import SUBSECTION_SIZE
 from daxemu.kernel.uevent import Kobject
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["DRIVERS", "DeviceDax", "Driver", "Kmem"]
 
 MEMORY_BLOCK_SIZE = 128 << 20
+_SUBSECTION_PAGES = SUBSECTION_SIZE // PAGE_SIZE
 
 
 class Driver:
@@ -51,16 +55,45 @@ class DeviceDax(Driver):
     maps = True
 
     def probe(self, device: DevDax) -> None:
-        """Register the character device. Raises EINVAL for a static device of several ranges."""
-        if device.region.is_static and len(device.ranges) > 1:
-            raise KernelError(errno.EINVAL, f"{device.name}: static pgmap / multi-range device conflict")
-        device.core.chrdevs.add(device.devt, device)
+        """Give the memory pages, then register the character device.
+
+        EBUSY: a range is in use. EINVAL: a static device of several ranges; a dynamic one with a range
+        that begins or ends inside a sub-section of 2 MiB, or that was refused before: it never will
+        be taken again (a defect of the kernel's: the page map of the first time is still there).
+        """
+        if device.region.is_static:
+            if len(device.ranges) > 1:
+                self._refuse(device, errno.EINVAL, "static pgmap / multi-range device conflict")
+        elif device.pgmap:
+            self._refuse(device, errno.EINVAL, "dynamic-dax with pre-populated page map")
+        device.pgmap = True
+        for number, piece in enumerate(device.ranges):
+            if device.core.is_reserved(piece):
+                where = f"mapping{number}: {piece.start:#x}-{piece.end:#x}"
+                self._refuse(device, errno.EBUSY, f"{where} could not reserve range")
+        for piece in () if device.region.is_static else device.ranges:
+            first = piece.start // PAGE_SIZE
+            if first % _SUBSECTION_PAGES or piece.pages % _SUBSECTION_PAGES:
+                text = f"Misaligned __add_pages start: {first:#x} end: {first + piece.pages - 1:#x}"
+                device.core.log(KERN_WARNING, text)
+                raise KernelError(errno.EINVAL, f"{device.name}: {piece!r} begins or ends inside a sub-section")
+        try:
+            device.core.chrdevs.add(device.devt, device)
+        except BaseException:
+            device.pgmap = False
+            raise
+
+    @staticmethod
+    def _refuse(device: DevDax, number: int, reason: str) -> NoReturn:
+        device.log(KERN_WARNING, reason)
+        raise KernelError(number, f"{device.name}: {reason}")
 
     def remove(self, device: DevDax) -> None:
         """Revoke everything, then unregister; nodes forget the device."""
         try:
             device.kill()
         finally:
+            device.pgmap = False
             device.core.chrdevs.remove(device.devt)
             for node in device.openers:
                 node.cd_forget()

@@ -18,6 +18,10 @@ class Flavour(NamedTuple):
     dropped; otherwise it is ENXIO. ``fixed_splits_enomem``: mmap with MAP_FIXED over a part of a
     block of a mapping is ENOMEM; otherwise it is EINVAL. ``stack_forbids_huge``: a mapping made with
     MAP_STACK has no huge pages, so every touch is SIGBUS where the alignment is 2 MiB or more.
+    ``fallocate_mix_einval``: fallocate modes that do not go together are EINVAL; otherwise they are EOPNOTSUPP.
+    ``mapping_ignores_gone_region``: a range written to ``mapping`` while the region goes away is
+    accepted and dropped; otherwise it is ENXIO. ``probe_failure_is_error``: that a driver refuses a
+    device is logged as an error of the device; otherwise as a warning, and in other words.
     """
 
     name: str
@@ -26,6 +30,9 @@ class Flavour(NamedTuple):
     mapping_ignores_misaligned: bool
     fixed_splits_enomem: bool
     stack_forbids_huge: bool
+    fallocate_mix_einval: bool
+    mapping_ignores_gone_region: bool
+    probe_failure_is_error: bool
 
 
 FLAVOURS = {
@@ -38,6 +45,9 @@ FLAVOURS = {
             mapping_ignores_misaligned=False,
             fixed_splits_enomem=True,
             stack_forbids_huge=False,
+            fallocate_mix_einval=True,
+            mapping_ignores_gone_region=False,
+            probe_failure_is_error=False,
         ),
         Flavour(
             "6.12",
@@ -46,6 +56,9 @@ FLAVOURS = {
             mapping_ignores_misaligned=True,
             fixed_splits_enomem=False,
             stack_forbids_huge=True,
+            fallocate_mix_einval=False,
+            mapping_ignores_gone_region=True,
+            probe_failure_is_error=True,
         ),
     )
 }

@@ -40,6 +40,11 @@ class Agent:
         else:
             self._unsent[minor] = serial
 
+    @property
+    def behind(self) -> bool:
+        """Whether it owes an answer."""
+        return bool(self._under_way)
+
     def answered(self, minor: int) -> None:
         """Take note of an answer: there is room for what had to wait."""
         self._under_way.discard(minor)
@@ -68,6 +73,14 @@ class Agent:
             return False
         return True
 
+    def may_map(self, ino: int) -> bool:
+        """Whether the process maps the file with this inode number, as far as one can see."""
+        try:
+            maps = Path(f"/proc/{self.pid}/maps").read_text(errors="replace")
+        except OSError:
+            return True
+        return any(line.split(maxsplit=5)[4] == str(ino) for line in maps.splitlines())
+
     def stands_still(self) -> bool:
         """Whether the agent is stopped, by a signal or a debugger, and has not run since the last look."""
         seen, self._seen = self._seen, _thread_status(self.pid)
@@ -88,10 +101,11 @@ def _thread_status(pid: int) -> str:
 class _Round:
     """One change of a device that somebody waits for."""
 
-    def __init__(self, minor: int, serial: int, pending: set[Agent]) -> None:
+    def __init__(self, minor: int, serial: int) -> None:
         self.minor = minor
         self.serial = serial
-        self.pending = pending
+        self.pending: set[Agent] = set()
+        self.late: set[Agent] = set()
         self.failed: list[str] = []
 
 
@@ -138,23 +152,25 @@ class Agents:
         if not waiting.pending:
             self._complete.notify_all()
 
-    def synchronise(self, minor: int, patience: float = 5.0) -> list[str]:
-        """Have every process bring its mappings of a device in line with the table.
+    def synchronise(self, minor: int, ino: int, patience: float = 5.0) -> list[str]:
+        """Have every process bring its mappings of a device in line with the table. ``ino``: of the device's file.
 
         Waits for all of them together at most ``patience`` seconds, and for stopped ones not at
         all; returns a line about each that has not done it.
         """
         with self._complete:
             self._serial += 1
-            waiting = _Round(minor, self._serial, set(self._agents.values()))
-            self._rounds.append(waiting)
-            for agent in tuple(waiting.pending):
+            waiting = _Round(minor, self._serial)
+            for agent in self._agents.values():
+                known = agent.behind and agent.stands_still()
+                (waiting.late if known else waiting.pending).add(agent)
                 agent.ask(minor, waiting.serial)
+            self._rounds.append(waiting)
             try:
                 self._await(waiting, time.monotonic() + patience)
             finally:
                 self._rounds.remove(waiting)
-            late = sorted(agent.pid for agent in waiting.pending)
+            late = sorted(agent.pid for agent in waiting.late | waiting.pending if agent.may_map(ino))
         return [*waiting.failed, *(f"process {pid} (state {_state(pid)}) has not done it yet" for pid in late)]
 
     def _await(self, waiting: _Round, deadline: float) -> None:

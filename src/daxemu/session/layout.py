@@ -17,10 +17,12 @@ __all__ = [
     "DEVICE",
     "DEVICES_OFFSET",
     "DEVICE_ALIVE",
+    "DEVICE_MOVABLE",
     "DEVICE_PRESENT",
     "GRAVE",
     "GRAVES_OFFSET",
     "HEADER",
+    "LOG",
     "MESSAGE",
     "MESSAGE_MAGIC",
     "MOVED",
@@ -37,6 +39,9 @@ __all__ = [
     "OPEN",
     "OWNED_PATHS",
     "QUIRKS",
+    "REFUSAL",
+    "REFUSED_PRIVATE",
+    "REFUSED_UNALIGNED",
     "REGISTER_NODE",
     "STORE",
     "STORE_MOST",
@@ -111,6 +116,7 @@ HEADER = Record(
 
 DEVICE_PRESENT = 1
 DEVICE_ALIVE = 2
+DEVICE_MOVABLE = 4  # its mappings can be moved within their file
 
 # A device's slot is its minor. ``dev`` and ``ino`` name its backing file, the unified inode.
 DEVICE = Record(
@@ -146,11 +152,18 @@ SYNC = 4
 # STORE carries an attribute's path below /, a zero byte, and what is written to it.
 STORE = 5
 STORE_MOST = 4096
+# LOG carries a REFUSAL and the program's name: why a mapping was refused, for the kernel's log.
+LOG = 6
+REFUSED_PRIVATE = 1
+REFUSED_UNALIGNED = 2
 
 MESSAGE = Record(
     "message",
     {"magic": "I", "version": "I", "type": "I", "length": "I", "status": "i", "minor": "I", "serial": "Q"},
 )
+
+# What ``start`` and ``end`` were to be: addresses in the client.
+REFUSAL = Record("refusal", {"reason": "Q", "start": "Q", "end": "Q"})
 
 # Below these directories only the emulated tree exists, whatever the machine has.
 OWNED_PATHS = ("/sys/bus/dax", "/sys/class/dax", "/sys/bus/nd", "/sys/class/nd")
@@ -163,7 +176,7 @@ MOVED_POISONED = 1 << 52  # the memory is broken
 MOVED = MOVED_DEAD | MOVED_REFUSED | MOVED_POISONED
 
 # The flavour's quirks that the C side has to know, by the names that they have there; bits of the header's ``quirks``.
-QUIRKS = ("fixed_splits_enomem", "stack_forbids_huge")
+QUIRKS = ("fixed_splits_enomem", "stack_forbids_huge", "fallocate_mix_einval")
 
 CONSTANTS = {
     name: value
@@ -175,7 +188,7 @@ CONSTANTS = {
 def c_header() -> str:
     """The whole as a C header."""
     defines = "".join(f"#define DX_{name} {value:#x}\n" for name, value in CONSTANTS.items())
-    structs = "\n".join(record.c_struct() for record in (HEADER, DEVICE, NODE, GRAVE, MESSAGE))
+    structs = "\n".join(record.c_struct() for record in (HEADER, DEVICE, NODE, GRAVE, MESSAGE, REFUSAL))
     defines += "".join(f"#define DX_QUIRK_{name.upper()} {1 << bit:#x}\n" for bit, name in enumerate(QUIRKS))
     owned = ", ".join(f'"{path}"' for path in OWNED_PATHS)
     return (

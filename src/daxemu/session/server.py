@@ -9,7 +9,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class Server:
 
     ``backing_fd(minor)`` gives the descriptor of a device's file, ``register_alias(minor, fd)``
     learns of a node, ``store(path, data)`` writes an attribute; all raise KernelError to refuse.
+    ``refused(minor, comm, why)`` logs that a program's mapping was refused.
     A store may take the engine's lock and wait for agents, so it gets a thread of its own.
     """
 
@@ -37,10 +38,12 @@ class Server:
         backing_fd: Callable[[int], int],
         register_alias: Callable[[int, int], None],
         store: Callable[[str, bytes], None],
+        refused: Callable[[int, str, Mapping[str, int]], None],
     ) -> None:
         self._backing_fd = backing_fd
         self._register_alias = register_alias
         self._store = store
+        self._refused = refused
         self.agents = Agents()
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._selector = selectors.DefaultSelector()
@@ -93,6 +96,8 @@ class Server:
             elif request["type"] == layout.STORE:
                 self._selector.unregister(connection)
                 threading.Thread(target=self._serve_store, args=(connection, request, data), daemon=True).start()
+            elif request["type"] == layout.LOG:
+                self._log(connection, request, data[layout.MESSAGE.size :])
             else:
                 self._answer(connection, request, fds)
         except (OSError, RuntimeError):  # RuntimeError: no thread can be started
@@ -107,7 +112,7 @@ class Server:
         if len(data) < layout.MESSAGE.size:
             return None
         request = layout.MESSAGE.unpack(data)
-        if len(data) > layout.MESSAGE.size and request["type"] != layout.STORE:
+        if len(data) > layout.MESSAGE.size and request["type"] not in (layout.STORE, layout.LOG):
             return None
         expected = (layout.MESSAGE_MAGIC, layout.WIRE_VERSION, len(data))
         return request if (request["magic"], request["version"], request["length"]) == expected else None
@@ -127,6 +132,12 @@ class Server:
         with connection, suppress(OSError):
             answer = request | {"status": status, "length": layout.MESSAGE.size}
             connection.send(layout.MESSAGE.pack(**answer))
+
+    def _log(self, connection: socket.socket, request: dict[str, int], data: bytes) -> None:
+        if len(data) >= layout.REFUSAL.size:
+            comm = data[layout.REFUSAL.size :].decode(errors="replace")
+            self._refused(request["minor"], comm, layout.REFUSAL.unpack(data))
+        connection.send(layout.MESSAGE.pack(**(request | {"length": layout.MESSAGE.size})))
 
     def _answer(self, connection: socket.socket, request: dict[str, int], fds: list[int]) -> None:
         status, answer_fd = 0, -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,9 @@ from daxemu.errors import KernelError
 from daxemu.kernel.bus import DaxBus
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.flavour import Flavour
+from daxemu.kernel.kmsg import mmap_refused
 from daxemu.kernel.region import DaxRegion
+from daxemu.session import layout
 from daxemu.session.directory import SessionDirectory, sweep
 from daxemu.session.projection import Projection
 from daxemu.session.server import Server
@@ -65,7 +67,7 @@ class Session:
         self._table = Table(self.path / "table", major=major, flavour=flavour)
         self._devices: dict[int, DevDax] = {}
         self._aliases: dict[int, int] = {}  # descriptors by slot of the table
-        self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, store)
+        self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, store, self._refused)
 
     def environ(self) -> dict[str, str]:
         """Return the two variables by which a program finds the devices."""
@@ -79,6 +81,12 @@ class Session:
             raise KernelError(errno.ENXIO, f"no device has minor {minor}")
         assert isinstance(device.backing, BackingFile)
         return device.backing.fd
+
+    def _refused(self, minor: int, comm: str, why: Mapping[str, int]) -> None:
+        device = self._devices.get(minor)
+        if device is not None:
+            shared = why["reason"] != layout.REFUSED_PRIVATE
+            mmap_refused(device, comm, shared=shared, start=why["start"], end=why["end"])
 
     def _register_alias(self, minor: int, fd: int) -> None:
         for slot, held in list(self._aliases.items()):
@@ -137,6 +145,7 @@ class Session:
         self._table.set_device(
             minor,
             alive=device.alive,
+            movable=device.backing.movable,
             identity=device.backing.identity,
             size=device.size,
             align=device.align,
@@ -151,7 +160,8 @@ class Session:
 
     def synchronise(self, device: DevDax) -> bool:
         """Revoke or restore the device's mappings in every process, as the table says; False if one has not done it."""
-        late = self._server.agents.synchronise(device.devt.minor)
+        assert isinstance(device.backing, BackingFile)
+        late = self._server.agents.synchronise(device.devt.minor, device.backing.identity[1])
         verb = "restore" if device.alive else "revoke"
         for line in late:
             _log().warning("%s: asked to %s its mappings: %s", device.name, verb, line)

@@ -59,10 +59,10 @@ class Table:
             raise KernelError(errno.ENOSPC, f"a session shows at most {self._room} devices to programs")
 
     def set_device(
-        self, minor: int, *, alive: bool, identity: tuple[int, int], size: int, align: int, **name: int
+        self, minor: int, *, alive: bool, movable: bool, identity: tuple[int, int], size: int, align: int, **name: int
     ) -> None:
         """Show a device."""
-        flags = layout.DEVICE_PRESENT | (layout.DEVICE_ALIVE if alive else 0)
+        flags = layout.DEVICE_PRESENT | layout.DEVICE_ALIVE * alive | layout.DEVICE_MOVABLE * movable
         dev, ino = identity
         record = layout.DEVICE.pack(flags=flags, minor=minor, dev=dev, ino=ino, size=size, align=align, **name)
         table_write(self._memory, layout.DEVICES_OFFSET + minor * layout.DEVICE.size, record)

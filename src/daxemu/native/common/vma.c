@@ -3,6 +3,7 @@
 #include "vma.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -18,6 +19,7 @@
 #endif
 
 #define PAGE 4096UL
+#define TASK_SIZE ((1UL << 47) - PAGE)
 #define FAR_UP (DX_MOVED_DEAD / 2)
 
 /* Flags that a driver which supports MAP_SYNC lets through MAP_SHARED_VALIDATE. */
@@ -34,21 +36,27 @@ int dx_check_vma(bool alive, bool shared, uint64_t start, uint64_t end, uint64_t
 	return 0;
 }
 
-static long sys_mmap(void *at, size_t length, int prot, int flags, int fd, off_t offset)
+static long sys_mmap(uint64_t at, size_t length, int prot, int flags, int fd, off_t offset)
 {
 	long address = syscall(SYS_mmap, at, length, prot, flags, fd, offset);
 
 	return address == -1 ? -errno : address;
 }
 
-/* Reserve room for LENGTH bytes at an address congruent to OFFSET. */
-static long reserve(size_t length, uint64_t offset, uint64_t align)
+/* Hold LENGTH bytes of addresses: at AT, or low ones, as FLAGS say. */
+static long hold(uint64_t at, size_t length, int flags)
 {
-	long area = sys_mmap(NULL, length + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return sys_mmap(at, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+}
+
+/* Hold LENGTH bytes at an address congruent to OFFSET; anywhere if there is no room to choose. */
+static long hold_aligned(size_t length, uint64_t offset, uint64_t align, int flags)
+{
+	long area = hold(0, length + align, flags);
 	uint64_t at, tail;
 
 	if (area < 0)
-		return area;
+		return hold(0, length, flags);
 	at = area + ((offset - area) & (align - 1));
 	tail = at + length;
 	if (at > (uint64_t)area)
@@ -56,15 +64,6 @@ static long reserve(size_t length, uint64_t offset, uint64_t align)
 	if (tail < area + length + align)
 		syscall(SYS_munmap, tail, area + length + align - tail);
 	return at;
-}
-
-static int check_type(int flags)
-{
-	int type = flags & MAP_TYPE;
-
-	if (type == MAP_SHARED_VALIDATE)
-		return flags & ~(LEGACY_FLAGS | MAP_SYNC) ? -EOPNOTSUPP : 0;
-	return type == MAP_SHARED || type == MAP_PRIVATE ? 0 : -EINVAL;
 }
 
 /*
@@ -78,52 +77,91 @@ static uint64_t congruence(uint64_t offset, uint64_t length, uint64_t align)
 	return end <= first_block || end - first_block < align ? 0 : offset & (align - 1);
 }
 
-long dx_map(void *hint, size_t length, int prot, int flags, int fd, off_t offset, bool alive, uint64_t align)
+/* What the kernel looks at before it looks for room. */
+static int check_request(const struct dx_map *map, uint64_t rounded, uint64_t at, bool fixed)
 {
-	bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
-	bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
-	int real_flags = (flags & ~(MAP_TYPE | MAP_SYNC | MAP_HUGETLB)) | MAP_SHARED;
-	uint64_t rounded = (length + PAGE - 1) & ~(PAGE - 1);
-	bool reserved = false;
-	long at = (long)((uint64_t)hint & ~(PAGE - 1)), result;
-	int status = check_type(flags);
-
-	if (status)
-		return status;
-	if (length == 0 || (offset & (PAGE - 1)) || (flags & MAP_HUGETLB))
+	if ((map->offset & (PAGE - 1)) || (map->flags & MAP_HUGETLB) || map->length == 0)
 		return -EINVAL;
-	if (rounded < length || rounded + align < rounded)
+	if (rounded < map->length || rounded > TASK_SIZE || (fixed && at > TASK_SIZE - rounded))
 		return -ENOMEM;
-	if (fixed && ((uint64_t)hint & (PAGE - 1)))
+	return fixed && ((uint64_t)map->hint & (PAGE - 1)) ? -EINVAL : 0;
+}
+
+/* And what it looks at before it asks the driver. */
+static int check_file(const struct dx_map *map, uint64_t rounded)
+{
+	int type = map->flags & MAP_TYPE;
+	bool reads = map->mode == O_RDONLY || map->mode == O_RDWR, writes = map->mode == O_WRONLY || map->mode == O_RDWR;
+
+	if ((uint64_t)map->offset / PAGE > (UINT64_MAX - rounded) / PAGE)
+		return -EOVERFLOW;
+	if (type != MAP_SHARED && type != MAP_SHARED_VALIDATE && type != MAP_PRIVATE)
 		return -EINVAL;
-	status = dx_check_vma(alive, shared, at, at + rounded, hint || fixed ? align : PAGE);
-	if (!status && !hint && !fixed)
-		status = dx_check_vma(alive, shared, congruence(offset, rounded, align),
-				      congruence(offset, rounded, align) + rounded, align);
-	if (status)
-		return status;
+	if (type == MAP_SHARED_VALIDATE && (map->flags & ~(LEGACY_FLAGS | MAP_SYNC)))
+		return -EOPNOTSUPP;
+	if (!reads || (type != MAP_PRIVATE && (map->prot & PROT_WRITE) && !writes))
+		return -EACCES;
+	return map->flags & MAP_GROWSDOWN ? -EINVAL : map->over;
+}
+
+/* Where in the backing file the mapping lies. */
+static uint64_t place_in_file(const struct dx_map *map, uint64_t rounded)
+{
 	/* A fault finds the block that the address lies in, whatever the offset within it. */
-	offset &= ~(off_t)(align - 1);
+	uint64_t offset = map->offset & ~(map->align - 1);
+
 	/* Past the end is past the end; the high bits of offsets say why a mapping has been moved. */
-	if ((uint64_t)offset + rounded > FAR_UP)
+	if (offset + rounded > FAR_UP)
 		offset = FAR_UP / 2 + (offset & (FAR_UP / 2 - 1));
-	if (!hint && !fixed) {
-		at = reserve(rounded, offset, align);
-		if (at < 0)
-			return at;
-		reserved = true;
-		real_flags |= MAP_FIXED;
-	}
-	result = sys_mmap((void *)at, length, prot, real_flags, fd, offset);
-	if (result < 0 && reserved)
-		syscall(SYS_munmap, at, rounded);
-	if (result >= 0 && result != at) {
-		/* The hint was occupied; the kernel chose without regard to the alignment. */
-		status = dx_check_vma(alive, shared, result, result + rounded, align);
-		if (status) {
-			syscall(SYS_munmap, result, rounded);
-			return status;
-		}
-	}
+	return offset + map->reasons;
+}
+
+/* Hold the addresses that the mapping is to lie at: those asked for if possible. Where, or -errno. */
+static long find_room(const struct dx_map *map, uint64_t rounded, uint64_t at)
+{
+	if (map->flags & MAP_FIXED_NOREPLACE)
+		return hold(at, rounded, MAP_FIXED_NOREPLACE);
+	if (map->flags & MAP_FIXED)
+		return at;
+	if (at)
+		return hold(at, rounded, map->flags & MAP_32BIT);
+	return hold_aligned(rounded, congruence(map->offset, rounded, map->align), map->align, map->flags & MAP_32BIT);
+}
+
+/* What the device says to addresses that are free. */
+static int check_room(const struct dx_map *map, uint64_t room, uint64_t rounded, uint64_t at)
+{
+	bool shared = (map->flags & MAP_TYPE) != MAP_PRIVATE;
+	int status = dx_check_vma(map->alive, shared, room, room + rounded, map->align);
+
+	/* Where the hint is taken the kernel chooses, and without regard to the alignment. */
+	if (status == 0 && at && room != at && map->align > PAGE)
+		status = -EINVAL;
+	if (status == -EINVAL && map->why)
+		*map->why = (struct refusal){ shared ? DX_REFUSED_UNALIGNED : DX_REFUSED_PRIVATE, room, room + rounded };
+	return status;
+}
+
+long dx_map(const struct dx_map *map)
+{
+	bool fixed = map->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
+	uint64_t rounded = (map->length + PAGE - 1) & ~(PAGE - 1), at = (uint64_t)map->hint & ~(PAGE - 1);
+	/* Locked or not, the memory of a device is populated and stays where it is. */
+	int populate = map->flags & (MAP_POPULATE | MAP_LOCKED) ? MAP_POPULATE | (map->flags & MAP_NONBLOCK) : 0;
+	long room, result = check_request(map, rounded, at, fixed);
+
+	if (result < 0)
+		return result;
+	room = find_room(map, rounded, at);
+	if (room < 0)
+		return room;
+	result = check_file(map, rounded);
+	if (result == 0)
+		result = check_room(map, room, rounded, at);
+	if (result == 0)
+		result = sys_mmap(room, rounded, map->prot, MAP_SHARED | MAP_FIXED | populate, map->fd,
+				  place_in_file(map, rounded));
+	if (result < 0 && !(map->flags & MAP_FIXED))
+		syscall(SYS_munmap, room, rounded);
 	return result;
 }

@@ -8,14 +8,28 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "layout.h"
+
 /* May [start, end) of a device with this alignment be mapped so? 0, -ENXIO dead, -EINVAL. */
 int dx_check_vma(bool alive, bool shared, uint64_t start, uint64_t end, uint64_t align);
 
-/*
- * mmap(2) of a device by the kernel's rules; the address, or -errno. FD is the backing file, ALIGN
- * the device's alignment. Without a hint the address is congruent to the offset.
- */
-long dx_map(void *hint, size_t length, int prot, int flags, int fd, off_t offset, bool alive, uint64_t align);
+/* An mmap(2) of a device, and what there is to know for it. */
+struct dx_map {
+	void *hint;
+	size_t length;
+	int prot, flags;
+	off_t offset;
+	int fd; /* the backing file */
+	int mode; /* what the descriptor is open for, of O_ACCMODE */
+	int over; /* -errno if what lies at a fixed address cannot be taken away */
+	bool alive;
+	uint64_t align;
+	uint64_t reasons; /* DX_MOVED_… that hold from the begin */
+	struct refusal *why; /* is told what the kernel logs of a refusal, if anything; may be NULL */
+};
+
+/* Map by the kernel's rules, in the kernel's order of checks; the address, or -errno. Without a hint it is congruent to the offset. */
+long dx_map(const struct dx_map *map);
 
 /* The mappings that this process has of a file's bytes [first, end), as far as they lie at addresses [from, to). */
 struct dx_part {

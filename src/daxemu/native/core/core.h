@@ -12,5 +12,6 @@ extern PyType_Spec dx_mapping_spec;
 
 PyObject *dx_elf_facts(PyObject *self, PyObject *argument);
 PyObject *dx_huge_tmpfs(PyObject *self, PyObject *args);
+PyObject *dx_copy_changes(PyObject *self, PyObject *args);
 
 #endif

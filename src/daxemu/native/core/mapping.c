@@ -23,12 +23,28 @@ typedef struct {
 	int writable;
 } Mapping;
 
+/* Note on the exception that is on its way where the mapping was to be: (start, end). Always NULL. */
+static PyObject *refused(const struct refusal *why)
+{
+	PyObject *type, *value, *trace, *where;
+
+	PyErr_Fetch(&type, &value, &trace);
+	where = Py_BuildValue("KK", (unsigned long long)why->start, (unsigned long long)why->end);
+	if (where && PyObject_SetAttrString(value, "refused", where) < 0)
+		PyErr_Clear();
+	Py_XDECREF(where);
+	PyErr_Restore(type, value, trace);
+	return NULL;
+}
+
 static PyObject *mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
 	int fd, prot, alive;
 	unsigned long long align;
 	long long offset;
 	Py_ssize_t length;
+	struct refusal why = { 0 };
+	struct dx_map map;
 	long address;
 	Mapping *self;
 
@@ -37,9 +53,13 @@ static PyObject *mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 		return NULL;
 	if (length < 0 || offset < 0 || align == 0)
 		return dx_oserror(EINVAL, "mmap", "a dax device");
-	address = dx_map(NULL, length, prot, MAP_SHARED, fd, offset, alive, align);
-	if (address < 0)
-		return dx_oserror(-address, "mmap", "a dax device");
+	map = (struct dx_map){ .length = length, .prot = prot, .flags = MAP_SHARED, .offset = offset, .fd = fd,
+			       .mode = prot & PROT_WRITE ? O_RDWR : O_RDONLY, .alive = alive, .align = align, .why = &why };
+	address = dx_map(&map);
+	if (address < 0) {
+		dx_oserror(-address, "mmap", "a dax device");
+		return why.reason ? refused(&why) : NULL;
+	}
 	self = (Mapping *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
 	if (!self) {
 		munmap((void *)address, length);

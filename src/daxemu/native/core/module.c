@@ -130,6 +130,8 @@ static PyMethodDef methods[] = {
 	  "punch_hole(fd, offset, length): give the memory of a part of a file back; it reads as zeros." },
 	{ "elf_facts", dx_elf_facts, METH_O,
 	  "elf_facts(path): (e_machine, interpreter or None) of a program, or None for what is no ELF file." },
+	{ "copy_changes", dx_copy_changes, METH_VARARGS,
+	  "copy_changes(source, target, length): make a file equal to another; how many bytes were not." },
 	{ "huge_tmpfs", dx_huge_tmpfs, METH_NOARGS,
 	  "huge_tmpfs(): a descriptor of a tmpfs with huge pages that is mounted nowhere." },
 	{ NULL, NULL, 0, NULL },

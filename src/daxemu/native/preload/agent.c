@@ -60,7 +60,7 @@ static void serve(const struct message *request)
 
 	answer.status = 0;
 	dx_lock_mappings();
-	if (dx_table_device(dx_session.table, request->minor, &device))
+	if (dx_table_device(dx_session.table, request->minor, &device) && (device.flags & DX_DEVICE_MOVABLE))
 		answer.status = dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, dx_is_device, agent.maps);
 	dx_unlock_mappings();
 	syscall(SYS_sendto, agent.sock, &answer, sizeof(answer), MSG_NOSIGNAL, NULL, 0);
@@ -216,7 +216,7 @@ static void after_fork_in_child(void)
 	for (uint32_t i = 0; i < dx_table_header(dx_session.table)->nr_devices; i++) {
 		struct table_device device;
 
-		if (dx_table_device(dx_session.table, i, &device))
+		if (dx_table_device(dx_session.table, i, &device) && (device.flags & DX_DEVICE_MOVABLE))
 			dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, dx_is_device, -1);
 	}
 	errno = saved;

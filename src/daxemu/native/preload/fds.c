@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "real.h"
 
@@ -31,6 +32,22 @@ bool dx_fd_device(int fd, struct table_device *device)
 	if (!(dx_marked(fd) & MARK_DAX) || REAL(fstat)(fd, &st) < 0)
 		return false;
 	return S_ISREG(st.st_mode) && dx_table_device_by_file(dx_session.table, st.st_dev, st.st_ino, device);
+}
+
+bool dx_may(int fd, int direction)
+{
+	int flags = REAL(fcntl)(fd, F_GETFL);
+	int mode = flags & O_ACCMODE;
+
+	return flags >= 0 && !(flags & O_PATH) && (mode == direction || mode == O_RDWR);
+}
+
+bool dx_is_capable(int capability)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	return syscall(SYS_capget, &header, sets) == 0 && (sets[capability / 32].effective >> (capability % 32)) & 1;
 }
 
 int dx_fd_path(int fd, char path[PATH_MAX])

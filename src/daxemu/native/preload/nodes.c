@@ -122,7 +122,7 @@ int dx_open_device(uint32_t minor, int flags)
 	fd = REAL(open)(path, flags & kept);
 	if (fd < 0)
 		return -errno;
-	dx_mark(fd, MARK_DAX);
+	dx_mark(fd, MARK_DAX | (flags & O_NOFOLLOW ? MARK_NOFOLLOW : 0));
 	return fd;
 }
 

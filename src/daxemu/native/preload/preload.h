@@ -8,6 +8,7 @@
 #endif
 #include <errno.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <stddef.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -79,6 +80,8 @@ bool dx_owns_memory(void);
 int dx_connect(void);
 /* Send a request, with a descriptor if fd >= 0; the answer's status, *answer_fd set if it brought a descriptor. */
 int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd);
+/* Have the kernel's log tell why a mapping was refused, if the engine listens; waits for it a second at most. */
+void dx_log_refusal(uint32_t minor, const struct refusal *why);
 /* A descriptor of the device's backing file, kept for the life of the process; or -errno. */
 int dx_backing(const struct table_device *device);
 /* The same if there is one already, else -1. */
@@ -98,7 +101,8 @@ int dx_agent_ensure(void);
 /* -- fds.c ----------------------------------------------------------------------------------- */
 
 /* Which descriptors may be ours: a filter only; fstat decides. */
-enum { MARK_DAX = 1, MARK_TREE = 2, MARK_MERGED = 4, MARK_VIEW = 8, MARK_FRESH = 16, MARKED_FDS = 65536 };
+enum { MARK_DAX = 1, MARK_TREE = 2, MARK_MERGED = 4, MARK_VIEW = 8, MARK_FRESH = 16 };
+enum { MARK_NOFOLLOW = 32 /* with MARK_DAX: opened with that flag */, MARKED_FDS = 65536 };
 extern uint8_t dx_marks[MARKED_FDS];
 
 static inline int dx_marked(int fd)
@@ -120,6 +124,16 @@ void dx_mark_if_ours(int fd);
 bool dx_is_device(uint64_t dev, uint64_t ino);
 /* Is it open on a device? */
 bool dx_fd_device(int fd, struct table_device *device);
+static inline bool dx_on_device(int fd)
+{
+	struct table_device device;
+
+	return unlikely(dx_marked(fd)) && dx_fd_device(fd, &device);
+}
+/* Is it open for this, O_RDONLY or O_WRONLY? */
+bool dx_may(int fd, int direction);
+/* Has this process the capability? */
+bool dx_is_capable(int capability);
 /* The path that /proc/self/fd shows; length or -errno. */
 int dx_fd_path(int fd, char path[PATH_MAX]);
 
@@ -128,6 +142,10 @@ int dx_fd_path(int fd, char path[PATH_MAX]);
 struct iovec;
 /* Is it open on an attribute's file? */
 bool dx_fd_attribute(int fd);
+static inline bool dx_on_attribute(int fd)
+{
+	return unlikely(dx_marked(fd) & MARK_TREE) && dx_fd_attribute(fd);
+}
 /* At the begin of an attribute a read shows what it is now; 0, or -ENODEV if it is gone. */
 int dx_refresh(int fd);
 /* Write an attribute; how many bytes were taken, or -errno. */

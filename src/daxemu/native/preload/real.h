@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/swap.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -25,13 +26,14 @@
 	X(open) X(openat) X(creat) X(fopen) X(freopen) X(fdopen) \
 	X(stat) X(lstat) X(fstat) X(fstatat) X(statx) X(access) X(faccessat) X(euidaccess) \
 	X(statfs) X(fstatfs) X(getxattr) X(lgetxattr) X(listxattr) X(llistxattr) X(setxattr) X(lsetxattr) X(utimensat) \
+	X(removexattr) X(lremovexattr) X(fgetxattr) X(fsetxattr) X(fremovexattr) X(name_to_handle_at) \
 	X(readlink) X(readlinkat) X(realpath) X(chdir) X(fchdir) X(getcwd) \
 	X(opendir) X(fdopendir) X(readdir) X(rewinddir) X(closedir) X(glob) \
 	X(mknod) X(mknodat) X(unlink) X(unlinkat) X(chmod) X(fchmodat) X(chown) X(lchown) X(fchownat) X(truncate) \
 	X(mmap) X(munmap) X(mprotect) X(madvise) X(mremap) X(msync) X(read) X(pread) X(readv) X(preadv) X(write) X(pwrite) X(writev) X(pwritev) \
 	X(lseek) X(ftruncate) X(fallocate) X(posix_fallocate) X(fsync) X(fdatasync) X(ioctl) \
-	X(sendfile) X(splice) X(copy_file_range) \
-	X(dup) X(dup2) X(dup3) X(fcntl) X(recvmsg) X(fileno) X(_Fork) X(preadv2) X(pwritev2) X(fchmod) X(fchown) X(statvfs) X(remove) X(renameat) \
+	X(sendfile) X(splice) X(tee) X(copy_file_range) X(sync_file_range) X(readahead) \
+	X(dup) X(dup2) X(dup3) X(fcntl) X(recvmsg) X(fileno) X(_Fork) X(preadv2) X(pwritev2) X(fchmod) X(fchown) X(statvfs) X(remove) X(renameat) X(swapon) \
 	X(execve) X(execvpe) X(execveat) X(fexecve) X(posix_spawn) X(posix_spawnp)
 
 #include <sched.h>

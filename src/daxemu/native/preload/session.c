@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 
@@ -91,10 +92,11 @@ __attribute__((constructor)) void dx_init(void)
 	errno = saved;
 }
 
-int dx_connect(void)
+/* Each answer is waited for that long; HURRIED: the connection too, however many wait for theirs. */
+static int connect_within(time_t seconds, bool hurried)
 {
 	struct sockaddr_un name = { .sun_family = AF_UNIX };
-	struct timeval limit = { .tv_sec = 30 };
+	struct timeval limit = { .tv_sec = seconds };
 	int sock;
 
 	if (dx_session.directory_length + sizeof("/sock") > sizeof(name.sun_path))
@@ -105,6 +107,8 @@ int dx_connect(void)
 	if (sock < 0)
 		return -errno;
 	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (hurried)
+		setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	while (connect(sock, (struct sockaddr *)&name, sizeof(name)) < 0) {
 		int error = errno;
 
@@ -114,6 +118,11 @@ int dx_connect(void)
 		return error == ECONNREFUSED || error == ENOENT ? -ENXIO : -error;
 	}
 	return sock;
+}
+
+int dx_connect(void)
+{
+	return connect_within(30, false);
 }
 
 static void put_fd(struct msghdr *header, char *control, size_t room, int fd)
@@ -179,6 +188,24 @@ int dx_request_store(int sock, const char *path, const void *data, size_t n)
 	if (sendmsg(sock, &header, MSG_NOSIGNAL) < 0)
 		return -ENODEV;
 	return receive(sock, &message, DX_STORE, NULL);
+}
+
+void dx_log_refusal(uint32_t minor, const struct refusal *why)
+{
+	struct message message = { .magic = DX_MESSAGE_MAGIC, .version = DX_WIRE_VERSION, .type = DX_LOG, .minor = minor };
+	char comm[16] = "";
+	struct iovec body[] = { { &message, sizeof(message) }, { (void *)why, sizeof(*why) }, { comm, 0 } };
+	struct msghdr header = { .msg_iov = body, .msg_iovlen = 3 };
+	int sock = connect_within(1, true);
+
+	if (sock < 0)
+		return;
+	prctl(PR_GET_NAME, comm);
+	body[2].iov_len = strnlen(comm, sizeof(comm));
+	message.length = sizeof(message) + sizeof(*why) + body[2].iov_len;
+	if (sendmsg(sock, &header, MSG_NOSIGNAL) > 0)
+		receive(sock, &message, DX_LOG, NULL);
+	close(sock);
 }
 
 int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd)

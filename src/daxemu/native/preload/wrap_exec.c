@@ -86,14 +86,29 @@ static char *const *complete(char *const environment[], char **room, char *merge
 	complete(environment, __builtin_alloca((count(environment) + 3) * sizeof(char *)),                             \
 		 __builtin_alloca(merged_size(environment)))
 
+/* Nothing of ours can be executed: the error for what is there, and for what is not; 0 for all else. */
+static SLOW int check_ours(const char *path)
+{
+	struct dx_place place;
+	enum dx_where at = dx_locate(AT_FDCWD, path, &place);
+
+	if (at != DX_NODE && at != DX_TREE)
+		return 0;
+	return REAL(faccessat)(AT_FDCWD, place.path, F_OK, 0) == 0 ? EACCES : errno;
+}
+
 EXPORT int execve(const char *path, char *const arguments[], char *const environment[])
 {
+	int error = unlikely(dx_active() && dx_maybe(AT_FDCWD, path)) ? check_ours(path) : 0;
+
+	if (error)
+		return dx_refuse(error);
 	return REAL(execve)(path, arguments, COMPLETE(environment));
 }
 
 EXPORT int execv(const char *path, char *const arguments[])
 {
-	return REAL(execve)(path, arguments, COMPLETE(environ));
+	return execve(path, arguments, environ);
 }
 
 EXPORT int execvpe(const char *file, char *const arguments[], char *const environment[])

@@ -5,16 +5,6 @@
 #include "real.h"
 #include "vma.h"
 
-/* PROT and access mode first, as the kernel does. */
-static int check_access(int mode, int prot, int flags)
-{
-	if (mode == O_WRONLY)
-		return -EACCES;
-	if (mode == O_RDONLY && (prot & PROT_WRITE) && (flags & MAP_TYPE) != MAP_PRIVATE)
-		return -EACCES;
-	return 0;
-}
-
 /* Is this still the device that the descriptor was opened on, and alive? */
 static bool is_alive(const struct table_device *opened)
 {
@@ -32,42 +22,63 @@ static int writable(const struct table_device *device, int fd)
 	return backing < 0 ? fd : backing;
 }
 
-static long map_device(void *hint, size_t length, int prot, int flags, int fd, off_t offset,
-		       const struct table_device *device)
+static long map_device(struct dx_map *map, const struct table_device *device)
 {
-	int mode = REAL(fcntl)(fd, F_GETFL) & O_ACCMODE;
-	int status = length ? check_access(mode, prot, flags) : -EINVAL;
+	int status = dx_agent_ensure();
+	struct refusal why = { 0 };
 	bool alive;
 	long result;
 
-	if (status == 0)
-		status = dx_agent_ensure();
 	if (status < 0)
 		return status;
-	result = dx_map(hint, length, prot, flags, mode == O_RDONLY ? writable(device, fd) : fd, offset, is_alive(device),
-			device->align ? device->align : 4096);
+	map->mode = REAL(fcntl)(map->fd, F_GETFL) & O_ACCMODE;
+	map->alive = is_alive(device);
+	map->align = device->align ? device->align : 4096;
+	if ((map->flags & MAP_STACK) && map->align > 4096 && dx_quirk(DX_QUIRK_STACK_FORBIDS_HUGE))
+		map->reasons = DX_MOVED_REFUSED;
+	if (map->mode == O_RDONLY)
+		map->fd = writable(device, map->fd);
+	map->why = &why;
+	result = dx_map(map);
+	if (why.reason)
+		dx_log_refusal(device->minor, &why);
 	if (result < 0)
 		return result;
-	dx_forget_readonly((void *)result, length);
-	if (mode == O_RDONLY && !dx_note_readonly((void *)result, length)) {
-		REAL(munmap)((void *)result, length);
+	dx_forget_readonly((void *)result, map->length);
+	if (map->mode == O_RDONLY && !dx_note_readonly((void *)result, map->length)) {
+		REAL(munmap)((void *)result, map->length);
 		return -ENOMEM;
 	}
-	dx_note_mapping((void *)result, length);
+	dx_note_mapping((void *)result, map->length);
 	/* A revocation that looked before the mapping was there has missed it: look again, until nothing changed. */
 	for (alive = true;;) {
 		bool now = is_alive(device);
 
-		if (now == alive)
+		if (now == alive || !(device->flags & DX_DEVICE_MOVABLE))
 			return result;
 		dx_sync_mappings(device->dev, device->ino, now, dx_is_device, -1);
 		alive = now;
 	}
 }
 
+/* Something else takes the place of mappings of devices. */
+static SLOW long map_over(const struct dx_map *map)
+{
+	long result;
+
+	if (map->over)
+		return map->over;
+	result = (long)REAL(mmap)(map->hint, map->length, map->prot, map->flags, map->fd, map->offset);
+	if (result == -1)
+		return -errno;
+	dx_forget_readonly(map->hint, map->length);
+	return result;
+}
+
 EXPORT void *mmap(void *hint, size_t length, int prot, int flags, int fd, off_t offset)
 {
 	struct table_device device;
+	struct dx_map map;
 	long result;
 
 	bool over = unlikely(flags & MAP_FIXED) && dx_may_be_mapped(hint, length);
@@ -75,17 +86,11 @@ EXPORT void *mmap(void *hint, size_t length, int prot, int flags, int fd, off_t 
 
 	if (likely(!over && !ours))
 		return REAL(mmap)(hint, length, prot, flags, fd, offset);
+	map = (struct dx_map){ .hint = hint, .length = length, .prot = prot, .flags = flags, .offset = offset, .fd = fd };
 	if (over && dx_would_split(hint, length))
-		return (void *)dx_edge(dx_quirk(DX_QUIRK_FIXED_SPLITS_ENOMEM) ? -ENOMEM : -EINVAL);
+		map.over = dx_quirk(DX_QUIRK_FIXED_SPLITS_ENOMEM) ? -ENOMEM : -EINVAL;
 	dx_lock_mappings();
-	if (ours) {
-		result = map_device(hint, length, prot, flags, fd, offset, &device);
-	} else {
-		result = (long)REAL(mmap)(hint, length, prot, flags, fd, offset);
-		result = result == -1 ? -errno : result;
-		if (result >= 0)
-			dx_forget_readonly(hint, length);
-	}
+	result = ours ? map_device(&map, &device) : map_over(&map);
 	dx_unlock_mappings();
 	return result < 0 ? (void *)dx_edge(result) : (void *)result;
 }

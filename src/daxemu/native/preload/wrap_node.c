@@ -206,3 +206,12 @@ EXPORT int truncate(const char *path, off_t length)
 }
 
 int truncate64(const char *path, off64_t length) ALIAS(truncate);
+
+EXPORT int swapon(const char *path, int flags)
+{
+	struct dx_place place;
+
+	if (likely(!dx_active() || !dx_maybe(AT_FDCWD, path)) || dx_locate(AT_FDCWD, path, &place) != DX_NODE)
+		return REAL(swapon)(path, flags);
+	return dx_refuse(dx_is_capable(CAP_SYS_ADMIN) ? EINVAL : EPERM);
+}

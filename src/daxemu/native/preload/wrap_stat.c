@@ -256,25 +256,25 @@ EXPORT int access(const char *path, int mode)
 	return faccessat(AT_FDCWD, path, mode, 0);
 }
 
-/* Calls that need nothing but to be sent where the file is. */
-#define REDIRECT(type, name, parameters, ...)                                                                          \
-	EXPORT type name parameters                                                                                    \
-	{                                                                                                              \
-		struct dx_place place;                                                                                 \
-		enum dx_where at = where(AT_FDCWD, path, &place);                                                      \
-                                                                                                                       \
-		return REAL(name)(at == DX_NODE || at == DX_TREE ? place.path : path, __VA_ARGS__);                    \
-	}
+EXPORT int euidaccess(const char *path, int mode)
+{
+	struct dx_place place;
+	enum dx_where at = where(AT_FDCWD, path, &place);
 
-REDIRECT(int, euidaccess, (const char *path, int mode), mode)
-REDIRECT(ssize_t, getxattr, (const char *path, const char *name, void *to, size_t n), name, to, n)
-REDIRECT(ssize_t, lgetxattr, (const char *path, const char *name, void *to, size_t n), name, to, n)
-REDIRECT(ssize_t, listxattr, (const char *path, char *to, size_t n), to, n)
-REDIRECT(ssize_t, llistxattr, (const char *path, char *to, size_t n), to, n)
-REDIRECT(int, setxattr, (const char *path, const char *name, const void *from, size_t n, int flags), name, from, n, flags)
-REDIRECT(int, lsetxattr, (const char *path, const char *name, const void *from, size_t n, int flags), name, from, n, flags)
+	return REAL(euidaccess)(at == DX_NODE || at == DX_TREE ? place.path : path, mode);
+}
 
 int eaccess(const char *path, int mode) ALIAS(euidaccess);
+
+EXPORT int name_to_handle_at(int dirfd, const char *path, struct file_handle *handle, int *mount_id, int flags)
+{
+	struct dx_place place;
+	enum dx_where at = where(dirfd, path, &place);
+
+	if (at == DX_NODE || at == DX_TREE)
+		return REAL(name_to_handle_at)(AT_FDCWD, place.path, handle, mount_id, flags);
+	return REAL(name_to_handle_at)(dirfd, path, handle, mount_id, flags);
+}
 
 EXPORT int statfs(const char *path, struct statfs *fs)
 {
