@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "layout.h"
@@ -128,6 +130,21 @@ static long find_room(const struct dx_map *map, uint64_t rounded, uint64_t at)
 	return hold_aligned(rounded, congruence(map->offset, rounded, map->align), map->align, map->flags & MAP_32BIT);
 }
 
+/*
+ * Map the backing file over the addresses that are held. A file of huge pages would grow when it is
+ * mapped past its end to be written, and a device does not: such a one is mapped without rights first.
+ */
+static long map_file(uint64_t at, size_t length, int prot, int populate, int fd, off_t offset)
+{
+	struct statfs fs;
+	long result;
+
+	if (syscall(SYS_fstatfs, fd, &fs) < 0 || fs.f_type != HUGETLBFS_MAGIC)
+		return sys_mmap(at, length, prot, MAP_SHARED | MAP_FIXED | populate, fd, offset);
+	result = sys_mmap(at, length, PROT_NONE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, offset);
+	return result >= 0 && syscall(SYS_mprotect, at, length, prot) < 0 ? -errno : result;
+}
+
 /* What the device says to addresses that are free. */
 static int check_room(const struct dx_map *map, uint64_t room, uint64_t rounded, uint64_t at)
 {
@@ -159,8 +176,7 @@ long dx_map(const struct dx_map *map)
 	if (result == 0)
 		result = check_room(map, room, rounded, at);
 	if (result == 0)
-		result = sys_mmap(room, rounded, map->prot, MAP_SHARED | MAP_FIXED | populate, map->fd,
-				  place_in_file(map, rounded));
+		result = map_file(room, rounded, map->prot, populate, map->fd, place_in_file(map, rounded));
 	if (result < 0 && !(map->flags & MAP_FIXED))
 		syscall(SYS_munmap, room, rounded);
 	return result;
