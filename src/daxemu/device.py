@@ -133,6 +133,37 @@ class DaxDevice(Launcher):
                 if alive:
                     self._device.run()
 
+    @property
+    def poison(self) -> list[tuple[int, int]]:
+        """Broken parts of the device as (offset, length) in bytes, in whole sectors of 512."""
+        with self.engine._operation():
+            return [(start, end - start) for start, end in self._device.poison]
+
+    def inject_poison(self, offset: int | str, length: int | str = 512) -> None:
+        """Break memory, as ``ndctl inject-error`` does: every sector of 512 bytes that holds some of the range.
+
+        From now on a touch of such a block of the alignment, by any process through any node, is
+        SIGBUS with si_code BUS_MCEERR_AR, si_addr the begin of the block and si_addr_lsb its size;
+        kernel copies answer EFAULT, a ``DaxMapping`` raises DaxBusError. It is the memory that is
+        broken: whoever gets the range next finds it so. EINVAL: no bytes, or not all of the device.
+        ENODEV: the device was removed. EOPNOTSUPP: its backing store cannot. ENOSPC: too many parts.
+        """
+        self._set_poison(offset, length, poisoned=True)
+
+    def clear_poison(self, offset: int | str = 0, length: int | str | None = None) -> None:
+        """Mend memory, by default all of the device, with the bytes that it held.
+
+        On hardware, writing whole sectors past the cache does that, and the old bytes are lost.
+        Raises what ``inject_poison`` does.
+        """
+        self._set_poison(offset, length, poisoned=False)
+
+    def _set_poison(self, offset: int | str, length: int | str | None, *, poisoned: bool) -> None:
+        start = parse_size(offset)
+        with self.engine._operation():
+            amount = self.size - start if length is None else parse_size(length)
+            self._device.set_poison(start, amount, poisoned=poisoned)
+
     def destroy(self) -> None:
         """Remove the device, as ``daxctl destroy-device --force`` does: revoke, size 0, delete.
 

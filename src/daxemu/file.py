@@ -61,6 +61,12 @@ class DaxFile:
             raise ValueError("the file is closed")
         return self._fd
 
+    def _mapped_fd(self) -> int:
+        """The descriptor to map by: to be revoked in place, a mapping is made by one for reading and writing."""
+        fd = self.fileno()
+        assert isinstance(self._device.backing, BackingFile)
+        return fd if self.writable else self._device.backing.fd
+
     def mmap(
         self, length: int | str | None = None, *, offset: int | str = 0, writable: bool | None = None
     ) -> DaxMapping:
@@ -79,7 +85,7 @@ class DaxFile:
         with self._engine._operation():
             self._mapped = True
             try:
-                return DaxMapping(self.fileno(), size, start, prot, self._device.alive, self._device.align)
+                mapping = DaxMapping(self._mapped_fd(), size, start, prot, self._device.alive, self._device.align)
             except OSError as error:
                 self._log_refusal(error)
                 raise KernelError(
@@ -87,6 +93,9 @@ class DaxFile:
                     f"mmap of {size} bytes at {start} of {self._device.name} (size {self._device.size}, alignment "
                     f"{self._device.align}{'' if self._device.alive else ', dead'})",
                 ) from None
+            if self._device.poison:
+                self._engine._wiring.show_poison(self._device)
+            return mapping
 
     def _log_refusal(self, error: OSError) -> None:
         """Log what the kernel would; not all refusals are worth it."""

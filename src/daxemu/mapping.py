@@ -34,7 +34,9 @@ class DaxMapping(Mapping):
         """Return ``length`` bytes from ``offset``. Raises DaxBusError where SIGBUS would be, IndexError outside."""
         result = self._read(offset, length)
         if isinstance(result, int):
-            raise DaxBusError(f"cannot read byte {result} of the mapping: revoked, or past the device", result)
+            raise DaxBusError(
+                f"cannot read byte {result} of the mapping: revoked, poisoned, or past the device", result
+            )
         return result
 
     def write(self, offset: int, data: ReadableBuffer) -> None:
@@ -42,7 +44,7 @@ class DaxMapping(Mapping):
         stopped = self._write(offset, data)
         if stopped is not None:
             raise DaxBusError(
-                f"cannot write byte {stopped} of the mapping: revoked, past the device, or read-only", stopped
+                f"cannot write byte {stopped} of the mapping: revoked, poisoned, past the device, or read-only", stopped
             )
 
     def _bounds(self, key: slice) -> tuple[int, int]:

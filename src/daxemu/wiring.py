@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from daxemu._core import sync_mappings
+from daxemu._core import move_mappings, sync_mappings
 from daxemu.backing.memory import DeviceMemory, RegionMemory
+from daxemu.errors import KernelError
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.ports import Event
 from daxemu.kernel.region import DaxRegion
 from daxemu.kmsg import Kmsg
 from daxemu.plugins import hooks
+from daxemu.session.layout import MOVED_POISONED
 from daxemu.session.session import Session
 
 if TYPE_CHECKING:
@@ -72,9 +75,11 @@ class Wiring:
         if isinstance(subject, DevDax):
             if event.action == "revive":
                 self._memory_of(subject).give_back()
+            if event.action == "poison" and subject.poison:
+                self._check_breakable(subject)
             if self.session is not None:
                 self.session.show_device(subject)
-            if event.action == "revive":
+            if event.action in ("revive", "poison") or (event.action == "resize" and subject.alive and subject.poison):
                 self.synchronise(subject)
             return
         if self.session is not None:
@@ -110,7 +115,7 @@ class Wiring:
         self.memories[region.start].abandoned = True
 
     def synchronise(self, device: DevDax) -> None:
-        """Bring every mapping of every process in line with whether the device is alive."""
+        """Bring every mapping of every process in line with whether the device is alive, and what of it is broken."""
         memory = self._memory_of(device)
         done = memory.movable and self._synchronise_own(device, memory)
         if memory.movable and self.session is not None and not self.session.synchronise(device):
@@ -123,9 +128,26 @@ class Wiring:
         if any(file._maps(device) for file in self.files):
             try:
                 sync_mappings(*memory.identity, device.alive)
+                self.show_poison(device)
             except OSError:
                 return False
         return True
+
+    def show_poison(self, device: DevDax) -> None:
+        """Bring the mappings of this interpreter in line with what of the device is broken."""
+        identity = self._memory_of(device).identity
+        mended = 0
+        for first, end in device.poisoned_blocks:
+            move_mappings(*identity, mended, first, MOVED_POISONED, False)
+            move_mappings(*identity, first, end, MOVED_POISONED, True)
+            mended = end
+        move_mappings(*identity, mended, 1 << 63, MOVED_POISONED, False)
+
+    def _check_breakable(self, device: DevDax) -> None:
+        memory = self._memory_of(device)
+        if not memory.movable:
+            name = self.memories[device.region.start].store.name
+            raise KernelError(errno.EOPNOTSUPP, f"backend {name!r}: its mappings cannot be moved; take 'tmpfs'")
 
     @staticmethod
     def _memory_of(device: DevDax) -> DeviceMemory:

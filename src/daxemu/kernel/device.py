@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from daxemu.errors import KernelError
+from daxemu.kernel.badblocks import SECTOR_SIZE, joined
 from daxemu.kernel.ids import MINORMASK, Devt, Ida
 from daxemu.kernel.kmsg import KERN_WARNING
 from daxemu.kernel.ports import Backing, Event
@@ -130,6 +131,43 @@ class DevDax:
             self.core.publish(Event("revive", self))
         except BaseException:
             self.kill()
+            raise
+
+    # -- broken memory ------------------------------------------------------------------------
+
+    @property
+    def poison(self) -> list[tuple[int, int]]:
+        """Broken parts [start, end) of the device, in whole sectors."""
+        return self.region.badblocks.of(self.ranges)
+
+    @property
+    def poisoned_blocks(self) -> list[tuple[int, int]]:
+        """What of the device no mapping gives: the blocks of its alignment in which something is broken."""
+        align = self.align
+        return joined((start - start % align, end + -end % align) for start, end in self.poison)
+
+    def set_poison(self, offset: int, length: int, *, poisoned: bool) -> None:
+        """Break or mend every sector that holds some of ``length`` bytes at ``offset``.
+
+        ENODEV: the device was removed. EINVAL: no bytes, or not all inside the device.
+        """
+        if not self.registered:
+            raise KernelError(errno.ENODEV, f"{self.name} was removed")
+        if offset < 0 or length <= 0 or offset + length > self.size:
+            raise KernelError(errno.EINVAL, f"{length} bytes at {offset} are not part of {self.name} of {self.size}")
+        first, last = offset - offset % SECTOR_SIZE, offset + length + -(offset + length) % SECTOR_SIZE
+        badblocks = self.region.badblocks
+        before = badblocks.parts
+        for piece in self.ranges:
+            shift = piece.start - piece.pgoff * PAGE_SIZE
+            start, end = max(first + shift, piece.start), min(last + shift, piece.end + 1)
+            if start < end:
+                (badblocks.add if poisoned else badblocks.clear)(start, end)
+        try:
+            self.core.publish(Event("poison", self))
+        except BaseException:
+            badblocks.parts = before
+            self.core.publish(Event("poison", self))
             raise
 
     # -- ranges -------------------------------------------------------------------------------

@@ -15,11 +15,15 @@ __all__ = ["BusError", "File", "Vma", "dax_open"]
 
 
 class BusError(Exception):
-    """A fault that the kernel answers with SIGBUS; ``address`` is si_addr."""
+    """A fault that the kernel answers with SIGBUS; ``address`` is si_addr.
 
-    def __init__(self, address: int) -> None:
+    ``lsb`` is si_addr_lsb of a machine check (BUS_MCEERR_AR); without one (BUS_ADRERR) it is None.
+    """
+
+    def __init__(self, address: int, lsb: int | None = None) -> None:
         super().__init__(f"SIGBUS at {address:#x}")
         self.address = address
+        self.lsb = lsb
 
 
 class File:
@@ -72,12 +76,16 @@ class Vma:
     def touch(self, address: int) -> int:
         """Load or store one byte; return its physical address. Raises BusError for SIGBUS.
 
-        Exactly one fault size ever succeeds, the device's alignment.
+        Exactly one fault size ever succeeds, the device's alignment; memory that is broken anywhere
+        in such a block is lost as a whole.
         """
-        block = address - address % self.file.private_data.align
+        align = self.file.private_data.align
+        block = address - address % align
         phys = self.pages.get(block)
         if phys is None:
             phys = self._fault(block, address)
+        if any(start < phys + align and end > phys for start, end in self.file.private_data.region.badblocks.parts):
+            raise BusError(block, align.bit_length() - 1)
         return phys + address - block
 
     def _fault(self, block: int, address: int) -> int:

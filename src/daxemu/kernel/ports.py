@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Action", "Backing", "Event", "Ports"]
 
-Action = Literal["add", "remove", "change", "bind", "unbind", "resize", "kill", "revive"]
+Action = Literal["add", "remove", "change", "bind", "unbind", "resize", "kill", "revive", "poison"]
 
 
 class Event(NamedTuple):

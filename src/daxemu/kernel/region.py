@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from daxemu.errors import KernelError
+from daxemu.kernel.badblocks import Badblocks
 from daxemu.kernel.ids import MINORMASK, Ida
 from daxemu.kernel.ports import Event
 from daxemu.kernel.power import PowerSettings
@@ -52,6 +53,7 @@ class DaxRegion:
         self.align = align
         self.target_node = target_node
         self.resource = RangeTree(start, start + size - 1)
+        self.badblocks = Badblocks()
         self.ida = Ida(MINORMASK + 1, f"device ids of region {region_id}")
         self.children: dict[str, DevDax] = {}
         self.kref = 1

@@ -36,8 +36,11 @@ __all__ = [
     "NR_DEVICES",
     "NR_GRAVES",
     "NR_NODES",
+    "NR_POISON",
     "OPEN",
     "OWNED_PATHS",
+    "POISON",
+    "POISON_OFFSET",
     "QUIRKS",
     "REFUSAL",
     "REFUSED_PRIVATE",
@@ -111,6 +114,8 @@ HEADER = Record(
         "nr_aliases": "I",
         "nr_graves": "I",
         "quirks": "Q",
+        "nr_poison": "I",
+        "poison_serial": "I",
     },
 )
 
@@ -135,12 +140,18 @@ NODE = Record("table_node", {"dev": "Q", "ino": "Q", "minor": "I", "flags": "I"}
 GRAVE = Record("table_grave", {"dev": "Q", "ino": "Q", "minor": "I", "region": "i", "id": "i", "unused": "I"})
 NR_GRAVES = 1024
 
+# A part [first, end) of a device, in whole blocks of its alignment, that no mapping gives. ``poison_serial``
+# of the header tells when any of these has changed.
+POISON = Record("table_poison", {"minor": "I", "unused": "I", "first": "Q", "end": "Q"})
+NR_POISON = 4096
+
 NR_DEVICES = 16384
 NR_NODES = NR_DEVICES + 1024
 DEVICES_OFFSET = 4096
 NODES_OFFSET = DEVICES_OFFSET + NR_DEVICES * DEVICE.size
 GRAVES_OFFSET = NODES_OFFSET + NR_NODES * NODE.size
-TABLE_SIZE = (GRAVES_OFFSET + NR_GRAVES * GRAVE.size + 4095) & ~4095
+POISON_OFFSET = GRAVES_OFFSET + NR_GRAVES * GRAVE.size
+TABLE_SIZE = (POISON_OFFSET + NR_POISON * POISON.size + 4095) & ~4095
 
 # Requests of a client, answered with the same type: OPEN brings the backing file's descriptor;
 # AGENT turns the connection into one that the engine sends SYNC on, answered when it is done;
@@ -188,7 +199,7 @@ CONSTANTS = {
 def c_header() -> str:
     """The whole as a C header."""
     defines = "".join(f"#define DX_{name} {value:#x}\n" for name, value in CONSTANTS.items())
-    structs = "\n".join(record.c_struct() for record in (HEADER, DEVICE, NODE, GRAVE, MESSAGE, REFUSAL))
+    structs = "\n".join(record.c_struct() for record in (HEADER, DEVICE, NODE, GRAVE, POISON, MESSAGE, REFUSAL))
     defines += "".join(f"#define DX_QUIRK_{name.upper()} {1 << bit:#x}\n" for bit, name in enumerate(QUIRKS))
     owned = ", ".join(f'"{path}"' for path in OWNED_PATHS)
     return (

@@ -38,6 +38,7 @@ class Table:
         self._alias_slots = Ida(layout.NR_NODES - layout.NR_DEVICES, "aliases of device nodes")
         self._lock = threading.Lock()  # the header has two writers: operations, and new aliases
         self._buried = 0
+        self._poison: dict[int, list[tuple[int, int]]] = {}  # by minor
         self._write_header()
 
     def _write_header(self) -> None:
@@ -68,12 +69,30 @@ class Table:
         table_write(self._memory, layout.DEVICES_OFFSET + minor * layout.DEVICE.size, record)
         self._raise_to("nr_devices", minor + 1)
 
+    def set_poison(self, minor: int, parts: list[tuple[int, int]]) -> None:
+        """Show which parts [first, end) of a device are broken. ENOSPC when there is no room for so many."""
+        if parts == self._poison.get(minor, []):
+            return
+        poison = self._poison | {minor: parts}
+        records = [
+            layout.POISON.pack(minor=of, first=first, end=end) for of in sorted(poison) for first, end in poison[of]
+        ]
+        if len(records) > layout.NR_POISON:
+            raise KernelError(errno.ENOSPC, f"a session shows at most {layout.NR_POISON} poisoned parts to programs")
+        self._poison = poison
+        table_write(self._memory, layout.POISON_OFFSET, b"".join(records))
+        with self._lock:
+            self._header["nr_poison"] = len(records)
+            self._header["poison_serial"] = self._header.get("poison_serial", 0) + 1 & 0xFFFFFFFF
+            self._write_header()
+
     def clear_device(self, minor: int) -> None:
         """A device and its node are gone; descriptors of it are known as a dead device's."""
         at = layout.DEVICES_OFFSET + minor * layout.DEVICE.size
         device = layout.DEVICE.unpack(self._memory[at : at + layout.DEVICE.size])
         if not device["flags"] & layout.DEVICE_PRESENT:
             return
+        self.set_poison(minor, [])
         grave = layout.GRAVE.pack(**{name: device[name] for name in ("dev", "ino", "minor", "region", "id")})
         slot = self._buried % layout.NR_GRAVES
         table_write(self._memory, layout.GRAVES_OFFSET + slot * layout.GRAVE.size, grave)

@@ -80,20 +80,15 @@ static bool drop_line(char *buffer, size_t *held)
 	return true;
 }
 
-int dx_each_vma(int maps, dx_visit *visit, void *context)
+static int visit_file(long fd, char *buffer, size_t room, dx_visit *visit, void *context)
 {
-	char buffer[9216]; /* two of the longest lines */
 	size_t held = 0;
 	int status = 0;
 	bool skipping = false; /* the rest of a line too long for the buffer */
-	long n, fd = maps >= 0 ? maps : syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
 
-	if (fd < 0)
-		return -errno;
-	if (maps >= 0)
-		syscall(SYS_lseek, fd, 0, 0);
 	while (status == 0) {
-		n = syscall(SYS_read, fd, buffer + held, sizeof(buffer) - held);
+		long n = syscall(SYS_read, fd, buffer + held, room - held);
+
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -103,7 +98,7 @@ int dx_each_vma(int maps, dx_visit *visit, void *context)
 			continue;
 		skipping = false;
 		status = visit_lines(buffer, &held, visit, context);
-		if (held == sizeof(buffer)) {
+		if (held == room) {
 			struct dx_vma vma; /* what matters stands at its begin */
 
 			dx_parse_vma(buffer, &vma);
@@ -112,8 +107,58 @@ int dx_each_vma(int maps, dx_visit *visit, void *context)
 			skipping = true;
 		}
 	}
+	return status;
+}
+
+static long open_maps(void)
+{
+	long fd = syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int dx_each_vma(int maps, dx_visit *visit, void *context)
+{
+	char buffer[9216]; /* two of the longest lines */
+	long fd = maps >= 0 ? maps : open_maps();
+	int status;
+
+	if (fd < 0)
+		return fd;
+	if (maps >= 0)
+		syscall(SYS_lseek, fd, 0, 0);
+	status = visit_file(fd, buffer, sizeof(buffer), visit, context);
 	if (maps < 0)
 		syscall(SYS_close, fd);
+	return status;
+}
+
+struct sought {
+	uint64_t at;
+	struct dx_vma *vma;
+};
+
+static int find(const struct dx_vma *vma, void *context)
+{
+	const struct sought *sought = context;
+
+	if (vma->start > sought->at || vma->end <= sought->at)
+		return 0;
+	*sought->vma = *vma;
+	return 1;
+}
+
+int dx_find_vma(uint64_t at, struct dx_vma *vma)
+{
+	struct sought sought = { .at = at, .vma = vma };
+	char buffer[256]; /* what matters of a line, and a piece of its path */
+	long fd = open_maps();
+	int status;
+
+	if (fd < 0)
+		return fd;
+	status = visit_file(fd, buffer, sizeof(buffer), find, &sought);
+	syscall(SYS_close, fd);
 	return status;
 }
 

@@ -24,6 +24,9 @@ typedef int dx_visit(const struct dx_vma *vma, void *context);
  */
 int dx_each_vma(int maps, dx_visit *visit, void *context);
 
+/* The same with little stack, for one mapping: 1, 0 if nothing is mapped at AT, or -errno. */
+int dx_find_vma(uint64_t at, struct dx_vma *vma);
+
 /*
  * What is mapped at AT at this very moment: 1, 0 if nothing is, or -errno from a kernel that cannot be asked for one
  * mapping (before 6.11).

@@ -116,6 +116,19 @@ bool dx_table_node_by_file(const void *table, uint64_t dev, uint64_t ino, struct
 	return false;
 }
 
+bool dx_table_poison(const void *table, uint32_t minor, uint32_t *at, struct table_poison *out)
+{
+	const struct table_poison *all = (const void *)((const char *)table + DX_POISON_OFFSET);
+	uint32_t n = __atomic_load_n(&dx_table_header(table)->nr_poison, __ATOMIC_ACQUIRE);
+
+	while (*at < n && *at < DX_NR_POISON) {
+		read_stable(table, out, &all[(*at)++], sizeof(*out));
+		if (out->minor == minor)
+			return true;
+	}
+	return false;
+}
+
 void dx_table_write(void *table, uint64_t offset, const void *bytes, uint64_t length)
 {
 	uint32_t *seq = &((struct table_header *)table)->seq;

@@ -53,6 +53,14 @@ static bool next_request(int sock, struct message *request)
 	return n == sizeof(*request) && request->magic == DX_MESSAGE_MAGIC;
 }
 
+static int synchronise(const struct table_device *device, int maps)
+{
+	int status = dx_sync_mappings(device->dev, device->ino, device->flags & DX_DEVICE_ALIVE, dx_is_device, maps);
+	int broken = dx_sync_poison(device, maps);
+
+	return status < 0 ? status : broken;
+}
+
 static void serve(const struct message *request)
 {
 	struct table_device device;
@@ -61,7 +69,7 @@ static void serve(const struct message *request)
 	answer.status = 0;
 	dx_lock_mappings();
 	if (dx_table_device(dx_session.table, request->minor, &device) && (device.flags & DX_DEVICE_MOVABLE))
-		answer.status = dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, dx_is_device, agent.maps);
+		answer.status = synchronise(&device, agent.maps);
 	dx_unlock_mappings();
 	syscall(SYS_sendto, agent.sock, &answer, sizeof(answer), MSG_NOSIGNAL, NULL, 0);
 }
@@ -217,7 +225,7 @@ static void after_fork_in_child(void)
 		struct table_device device;
 
 		if (dx_table_device(dx_session.table, i, &device) && (device.flags & DX_DEVICE_MOVABLE))
-			dx_sync_mappings(device.dev, device.ino, device.flags & DX_DEVICE_ALIVE, dx_is_device, -1);
+			synchronise(&device, -1);
 	}
 	errno = saved;
 }

@@ -267,6 +267,19 @@ struct dx_survey dx_survey(const void *at, size_t length);
 /* Would taking this range away split the mapping of a device off its alignment? */
 bool dx_would_split(const void *at, size_t length);
 
+/* -- poison.c -------------------------------------------------------------------------------- */
+
+/*
+ * Bring this process's mappings of a device in line with what of it is broken; 0 or -errno. MAPS as for
+ * dx_each_vma. Once something is, a handler of this library stands before the program's for SIGBUS.
+ */
+int dx_sync_poison(const struct table_device *device, int maps);
+
+/* -- hwpoison.c ------------------------------------------------------------------------------ */
+
+/* madvise(MADV_HWPOISON) of a range in which devices are mapped; 0 or -errno. */
+int dx_hwpoison(uintptr_t start, uintptr_t end);
+
 /* -- nodes.c --------------------------------------------------------------------------------- */
 
 /*

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,9 +35,13 @@
 	X(lseek) X(ftruncate) X(fallocate) X(posix_fallocate) X(fsync) X(fdatasync) X(ioctl) \
 	X(sendfile) X(splice) X(tee) X(copy_file_range) X(sync_file_range) X(readahead) \
 	X(dup) X(dup2) X(dup3) X(fcntl) X(recvmsg) X(fileno) X(_Fork) X(preadv2) X(pwritev2) X(fchmod) X(fchown) X(statvfs) X(remove) X(renameat) X(swapon) \
+	X(sigaction) X(signal) X(bsd_signal) X(ssignal) X(sysv_signal) X(__sysv_signal) X(sigset) \
 	X(execve) X(execvpe) X(execveat) X(fexecve) X(posix_spawn) X(posix_spawnp)
 
 #include <sched.h>
+
+/* Of the C library's ways to say signal, its headers show the newer ones. */
+sighandler_t bsd_signal(int signal, sighandler_t handler);
 
 struct dx_real {
 #define X(name) __typeof__(name) *name;

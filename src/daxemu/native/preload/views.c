@@ -19,6 +19,7 @@ static const char prefix[] = "/memfd:/proc/", deleted[] = " (deleted)";
 
 /* The mapping whose lines are being written. */
 struct shown {
+	bool own; /* a mapping of this process */
 	bool ours;
 	struct dx_vma vma;
 	struct table_device device;
@@ -55,7 +56,7 @@ static void print_mapping(struct dx_text *out, const struct shown *shown)
 /* The line that begins a mapping; false if it is none of a device. */
 static bool show_mapping(struct dx_text *out, const char *line, struct shown *shown)
 {
-	struct shown next = { .begin = out->used };
+	struct shown next = { .own = shown->own, .begin = out->used };
 
 	dx_parse_vma(line, &next.vma);
 	next.ours = next.vma.shared && dx_table_device_by_file(dx_session.table, next.vma.dev, next.vma.ino, &next.device);
@@ -70,16 +71,22 @@ static bool show_mapping(struct dx_text *out, const char *line, struct shown *sh
 	return next.ours;
 }
 
-/* Flags of a device's mapping: it asks for huge pages, and is never locked. */
-static void show_flags(struct dx_text *out, const char *line, size_t length)
+/*
+ * Flags of a device's mapping: it asks for huge pages, and is never locked. One made by a descriptor for reading
+ * is to the kernel neither shared nor to be made writable (see readonly.c; of other processes that is not known).
+ */
+static void show_flags(struct dx_text *out, const char *line, size_t length, const struct shown *shown)
 {
-	static const char *const changed[] = { "lo", "nh", "hg", "mg", "sd" };
+	static const char changed[][3] = { "lo", "nh", "hg", "mg", "sd", "sh", "mw" };
+	const struct dx_vma *vma = &shown->vma;
+	bool readonly = shown->own && dx_is_readonly((void *)vma->start, vma->end - vma->start);
+	size_t n = sizeof(changed) / sizeof(*changed) - (readonly ? 0 : 2);
 
 	dx_text_append(out, "VmFlags:", 8);
 	for (const char *at = line + 8; at + 3 <= line + length; at += 3) {
 		bool keep = at[1] != '\n';
 
-		for (size_t i = 0; i < sizeof(changed) / sizeof(*changed); i++)
+		for (size_t i = 0; i < n; i++)
 			keep = keep && memcmp(at + 1, changed[i], 2);
 		if (keep)
 			dx_text_append(out, at, 3);
@@ -97,7 +104,7 @@ static void show_detail(struct dx_text *out, const char *line, size_t length, co
 	if (!name)
 		dx_text_append(out, line, length);
 	else if (memcmp(line, "VmFlags:", name) == 0)
-		show_flags(out, line, length);
+		show_flags(out, line, length, shown);
 	else if (length < 4 || memcmp(line + length - 4, " kB\n", 4))
 		dx_text_append(out, line, length);
 	else {
@@ -114,10 +121,18 @@ static bool begins_mapping(const char *line, size_t length)
 	return length > 2 && ((line[0] >= '0' && line[0] <= '9') || (line[0] >= 'a' && line[0] <= 'f'));
 }
 
-/* maps and smaps; true if there is a device in it. */
-static bool show_mappings(const struct dx_text *in, struct dx_text *out)
+static bool is_own(const char *path)
 {
-	struct shown shown = { 0 };
+	char own[LINK];
+	int n = snprintf(own, sizeof(own), "/proc/%d/", getpid());
+
+	return strncmp(path, own, n) == 0;
+}
+
+/* maps and smaps; true if there is a device in it. */
+static bool show_mappings(const struct dx_text *in, struct dx_text *out, const char *path)
+{
+	struct shown shown = { .own = is_own(path) };
 	const char *line;
 	size_t at = 0, length;
 	bool any = false;
@@ -200,7 +215,7 @@ static struct dx_text maps_beside(const char *path)
 	raw = dx_text_read(fd);
 	syscall(SYS_close, fd);
 	if (raw.at && out.at)
-		show_mappings(&raw, &out);
+		show_mappings(&raw, &out, other);
 	dx_text_drop(&raw);
 	dx_text_append(&out, "", 1);
 	return out;
@@ -222,7 +237,7 @@ static struct dx_text view_of(int fd, const char *path)
 	else if (strcmp(name, "numa_maps") == 0 && (maps = maps_beside(path)).at)
 		any = show_policies(&raw, &out, &maps);
 	else if (strcmp(name, "maps") == 0 || strcmp(name, "smaps") == 0)
-		any = show_mappings(&raw, &out);
+		any = show_mappings(&raw, &out, path);
 	dx_text_drop(&maps);
 	dx_text_drop(&raw);
 	if (!any)

@@ -31,8 +31,7 @@ static int advise(void *at, size_t length, int advice, const struct dx_survey *s
 	case MADV_REMOVE:
 		return dx_refuse(ENODEV);
 	case MADV_HWPOISON:
-		/* Broken memory is emulated memory; the machine's own must not suffer. */
-		return dx_refuse(EPERM);
+		return dx_edge(dx_hwpoison(seen->start, seen->end));
 	case MADV_SOFT_OFFLINE:
 		return dx_refuse(EIO);
 	case MADV_NORMAL:

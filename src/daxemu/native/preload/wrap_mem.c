@@ -50,15 +50,19 @@ static long map_device(struct dx_map *map, const struct table_device *device)
 		return -ENOMEM;
 	}
 	dx_note_mapping((void *)result, map->length);
+	if (!(device->flags & DX_DEVICE_MOVABLE))
+		return result;
 	/* A revocation that looked before the mapping was there has missed it: look again, until nothing changed. */
 	for (alive = true;;) {
 		bool now = is_alive(device);
 
-		if (now == alive || !(device->flags & DX_DEVICE_MOVABLE))
-			return result;
+		if (now == alive)
+			break;
 		dx_sync_mappings(device->dev, device->ino, now, dx_is_device, -1);
 		alive = now;
 	}
+	dx_sync_poison(device, -1);
+	return result;
 }
 
 /* Something else takes the place of mappings of devices. */

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * madvise(MADV_HWPOISON): a program pretends that memory is broken. The kernel tells who asked of a
+ * machine check, and goes on using the memory of a dax device. It is no request to the machine's own
+ * kernel, which would take its own memory for broken.
+ */
+#include "preload.h"
+
+#include <linux/capability.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include "maps.h"
+#include "real.h"
+
+static bool is_capable(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & (1U << CAP_SYS_ADMIN));
+}
+
+/* May the kernel read there for this process? Where it cannot be asked, yes. */
+static bool is_readable(uintptr_t at)
+{
+	char byte;
+	struct iovec here = { &byte, 1 }, there = { (void *)at, 1 };
+	long n = syscall(SYS_process_vm_readv, getpid(), &here, 1, &there, 1, 0);
+
+	return n == 1 || errno == EPERM || errno == ENOSYS;
+}
+
+/* A machine check cannot be blocked or ignored: who tries dies of it. */
+static void insist(void)
+{
+	const uint64_t bus = 1ULL << (SIGBUS - 1);
+	uintptr_t action[4] = { 0 }; /* as rt_sigaction(2) takes it: the handler first */
+	uint64_t blocked = 0;
+
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, sizeof(blocked));
+	syscall(SYS_rt_sigaction, SIGBUS, NULL, action, sizeof(blocked));
+	if (!(blocked & bus) && action[0] != (uintptr_t)SIG_IGN)
+		return;
+	memset(action, 0, sizeof(action));
+	syscall(SYS_rt_sigaction, SIGBUS, action, NULL, sizeof(blocked));
+	syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &bus, NULL, sizeof(bus));
+}
+
+static void check_machine(uintptr_t block, uint64_t align)
+{
+	siginfo_t info = { .si_signo = SIGBUS, .si_code = BUS_MCEERR_AR };
+
+	info.si_addr = (void *)block;
+	info.si_addr_lsb = __builtin_ctzll(align);
+	insist();
+	syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), SIGBUS, &info);
+}
+
+/* The block of a device at this address, or -errno: EFAULT for what cannot be read, EPERM for the machine's own. */
+static int find_block(uintptr_t at, uint64_t *align)
+{
+	struct table_device device;
+	struct dx_vma vma;
+
+	if (dx_find_vma(at, &vma) != 1)
+		return -EFAULT;
+	if (!vma.shared || !dx_table_device_by_file(dx_session.table, vma.dev, vma.ino, &device))
+		return -EPERM;
+	*align = device.align ? device.align : 4096;
+	return is_readable(at) ? 0 : -EFAULT;
+}
+
+int dx_hwpoison(uintptr_t start, uintptr_t end)
+{
+	uintptr_t first = 0;
+	uint64_t align = 0, first_align = 0;
+	int status = is_capable() ? 0 : -EPERM;
+
+	for (uintptr_t at = start; status == 0 && at < end; at = (at & ~(align - 1)) + align) {
+		status = find_block(at, &align);
+		if (status == 0 && !first_align) { /* of more than one, the first is told */
+			first = at & ~(align - 1);
+			first_align = align;
+		}
+	}
+	if (first_align)
+		check_machine(first, first_align);
+	return status;
+}
