@@ -21,6 +21,7 @@ import daxemu.cli
 from daxemu import backing, hookspecs, pytest_plugin
 from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
+from daxemu.kernel.flavour import FLAVOURS, QUIRKS
 from daxemu.kernel.ports import Event
 from daxemu.kernel.providers import find_provider
 from daxemu.kernel.uevent import Uevent
@@ -116,6 +117,15 @@ def bus_files() -> str:
         if isinstance(entry, File) and not path.endswith("/")
     ]
     return _table(("File", "Mode", "Read"), *rows)
+
+
+def flavours() -> str:
+    """Every quirk and which kernels have it."""
+    rows = [
+        (f"`{name}`", *("yes" if getattr(flavour, name) else "no" for flavour in FLAVOURS.values()), sentence)
+        for name, sentence in QUIRKS.items()
+    ]
+    return _table(("Quirk", *FLAVOURS, "What it means"), *rows)
 
 
 # -- command line -------------------------------------------------------------------------------
@@ -240,6 +250,7 @@ PARTS: dict[str, Callable[[], str]] = {
         device_attributes,
         mapping_attributes,
         bus_files,
+        flavours,
         commands,
         python_api,
         hooks,

@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -36,6 +36,7 @@ __all__ = ["Engine"]
 
 _PHYSICAL_BASE = 1 << 44  # above all memory a machine has
 _REGION_SPACING = 1 << 30
+_MAX_NUMNODES = 1024
 
 
 def _free_major() -> int:
@@ -47,6 +48,14 @@ def _free_major() -> int:
     taken = {int(line.split()[0]) for line in lines if line.strip()[:1].isdigit()}
     free: list[int] = [major for major in (*range(254, 233, -1), *range(511, 383, -1)) if major not in taken]
     return free[0]
+
+
+def _parse_node(node: int | str, what: str) -> int:
+    """A NUMA node's number."""
+    with suppress(ValueError):
+        if -1 <= int(node) < _MAX_NUMNODES:
+            return int(node)
+    raise UsageError(f"{what} {node!r}: give the number of a NUMA node, 0 to {_MAX_NUMNODES - 1}, or -1 for none")
 
 
 class Engine(Launcher):
@@ -126,30 +135,35 @@ class Engine(Launcher):
         start: int | str | None = None,
         driver: str = DEVICE_DAX,
         idle: bool | None = None,
+        target_node: int | str = 0,
+        numa_node: int | str = 0,
         scrub: bool = False,
         reserve: bool = False,
     ) -> DaxRegion:
         """Add a region of ``size`` bytes that its devices have for themselves.
 
-        A ``pmem`` region is static: it comes with its one device. An ``hmem`` region starts empty,
-        ``create_device`` makes devices in it; with ``idle=False`` it starts with one device over all
-        of it, as at boot. ``start`` is the physical address to show, by default above all memory.
-        ``driver`` is what the first device is bound to: ``device_dax``, ``kmem``, ``none``, or
-        ``auto`` for what the kernel does by itself. Memory that a device gives up keeps its contents
-        for the next that gets it, as on hardware; ``scrub`` zeroes it. ``backend`` is a store's
-        name, or ``name:where``; with ``reserve`` all memory of a device is taken when it is made, so
-        that no touch ever lacks it. UsageError: unknown provider, backend or driver, a backend that
-        does not work here, an alignment other than 4K, 2M, 1G or smaller than the store's pages, a
-        size or start that is not a multiple of it. ENOMEM: more than a machine addresses. ENOSPC:
-        not so much memory is left to reserve.
+        A ``pmem`` region is static: it comes with its one device. An ``hmem`` or ``cxl`` region
+        starts empty, ``create_device`` makes devices in it; with ``idle=False`` it starts with one
+        device over all of it, as at boot. ``target_node`` is the NUMA node that the memory would
+        make as ordinary memory, ``numa_node`` the one that it is near to; -1 for none. ``start`` is
+        the physical address to show, by default above all memory. ``driver`` is what the first
+        device is bound to: ``device_dax``, ``kmem``, ``none``, or ``auto`` for what the kernel does
+        by itself. Memory that a device gives up keeps its contents for the next that gets it, as on
+        hardware; ``scrub`` zeroes it. ``backend`` is a store's name, or ``name:where``; with
+        ``reserve`` all memory of a device is taken when it is made, so that no touch ever lacks it.
+        UsageError: unknown provider, backend or driver, a backend that does not work here, an
+        alignment other than 4K, 2M, 1G or smaller than the store's pages, a size or start that is
+        not a multiple of it. ENOMEM: more than a machine addresses. ENOSPC: not so much memory is
+        left to reserve.
         """
-        found = find_provider(provider)
+        found = find_provider(provider, self._core.flavour)
         length, alignment = parse_size(size), parse_size(align)
         if alignment not in ALIGNMENTS:
             raise UsageError(f"alignment {align!r}: a device is aligned to {', '.join(map(format_size, ALIGNMENTS))}")
         if length == 0 or length % alignment:
             unit = format_size(alignment)
             raise UsageError(f"size {size!r} is not a multiple of the alignment {unit}; give a size such as {unit!r}")
+        nodes = _parse_node(target_node, "target_node"), _parse_node(numa_node, "numa_node")
         store = find_backend(backend)
         if alignment < store.page_size:
             pages = format_size(store.page_size)
@@ -163,7 +177,16 @@ class Engine(Launcher):
             self._wiring.memories[at] = RegionMemory(store, scrub=scrub, reserve=reserve)
             empty = not found.static if idle is None else idle
             try:
-                region = core.add_region(found, start=at, size=length, align=alignment, idle=empty, driver=driver)
+                region = core.add_region(
+                    found,
+                    start=at,
+                    size=length,
+                    align=alignment,
+                    target_node=nodes[0],
+                    numa_node=nodes[1],
+                    idle=empty,
+                    driver=driver,
+                )
             except BaseException:
                 self._wiring.memories.pop(at, None)
                 raise

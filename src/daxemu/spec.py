@@ -23,6 +23,8 @@ class RegionSpec(NamedTuple):
     start: str = ""
     driver: str = "device_dax"
     reserve: str = "no"
+    target_node: str = "0"
+    numa_node: str = "0"
 
     @classmethod
     def parse(cls, text: str) -> RegionSpec:
@@ -49,5 +51,7 @@ class RegionSpec(NamedTuple):
             start=self.start or None,
             driver=self.driver,
             idle=False,
+            target_node=self.target_node,
+            numa_node=self.numa_node,
             reserve=self.reserve == "yes",
         )

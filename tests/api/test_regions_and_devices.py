@@ -253,3 +253,15 @@ def test_threads_may_use_one_engine_together(engine):
         thread.join()
     assert failures == []
     assert len(region.devices) == 1
+
+
+@pytest.mark.parametrize("node", [-2, 1024, "far", ""])
+def test_a_numa_node_that_is_none(engine, node):
+    for name in ("target_node", "numa_node"):
+        with pytest.raises(UsageError, match=f"^{name} .*number of a NUMA node"):
+            engine.add_region("2M", **{name: node})
+
+
+def test_a_cxl_region_is_not_for_every_kernel():
+    with Engine(kernel="6.1") as engine, pytest.raises(UsageError, match=r"use kernel 6\.12"):
+        engine.add_region("2M", provider="cxl")

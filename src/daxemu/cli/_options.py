@@ -31,8 +31,9 @@ class Option(NamedTuple):
 REGION = Option(
     "region",
     "KEY=VALUE,…",
-    "A region with one device over all of it. Keys: size (64M), align (2M; 4K, 1G), provider (pmem; hmem), "
-    "backend (tmpfs), start (physical address), driver (device_dax; kmem, none, auto). May be given several times.",
+    "A region with one device over all of it. Keys: size (64M), align (2M; 4K, 1G), provider (pmem; hmem, cxl), "
+    "backend (tmpfs), start (physical address), driver (device_dax; kmem, none, auto), target_node and "
+    "numa_node (0). May be given several times.",
     multiple=True,
 )
 KERNEL = Option("kernel", "VERSION", "Kernel to behave as: 6.1 or 6.12, which is the default.")

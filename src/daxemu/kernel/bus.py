@@ -55,7 +55,7 @@ class DaxBus:
             return True
         if not self.flavour.match_by_type:
             return driver.name == DeviceDax.name
-        wanted = Kmem.name if device.region.provider.kmem else DeviceDax.name
+        wanted = Kmem.name if device.region.kmem else DeviceDax.name
         return driver.name == wanted
 
     def probe(self, device: DevDax) -> None:

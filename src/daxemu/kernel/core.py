@@ -54,6 +54,7 @@ class DaxCore:
         self.minor_ida = Ida(self.nr_dax, "dax device numbers")
         self.region_ida = Ida(MINORMASK + 1, "dax regions")
         self.regions: dict[int, DaxRegion] = {}
+        self.region_idle = False  # dax_hmem's parameter: regions begin without memory, and are not for kmem
         self.reserved: list[tuple[int, int]] = []
         self._uevent_seqnum = 0
         self._running = ExitStack()
@@ -133,6 +134,7 @@ class DaxCore:
         size: int,
         align: int,
         target_node: int = 0,
+        numa_node: int = 0,
         idle: bool = False,
         driver: str = DEVICE_DAX,
     ) -> DaxRegion:
@@ -142,18 +144,32 @@ class DaxCore:
 
         EINVAL, ENOMEM: as in ``DaxRegion``; EINVAL too for an idle static region.
         """
+        kmem = provider.kmem
+        if self.region_idle and "region_idle" in provider.parameters:
+            idle, kmem = True, False
         if idle and provider.static:
             raise KernelError(errno.EINVAL, f"a {provider.name} region is static: it always has its device")
         with ExitStack() as undo:
             region_id = self.region_ida.alloc()
             undo.callback(self.region_ida.free, region_id)
-            region = DaxRegion(self, region_id, provider, start=start, size=size, align=align, target_node=target_node)
+            region = DaxRegion(
+                self,
+                region_id,
+                provider,
+                start=start,
+                size=size,
+                align=align,
+                target_node=target_node,
+                numa_node=numa_node,
+                kmem=kmem,
+            )
             undo.callback(self._unpublish_region, region)
             self.regions[region_id] = region
             self.uevent("add", region)
             region.published = True
             self.publish(Event("add", region))
-            self.create_device(region, 0 if idle else size, driver="none" if idle else driver)
+            size, driver = (0, "none") if idle else (size, driver)
+            self.create_device(region, size, driver=driver, memmap_on_memory=provider.memmap_on_memory)
             self.uevent("bind", region)
             undo.pop_all()
         return region
@@ -183,7 +199,9 @@ class DaxCore:
 
     # -- devices ------------------------------------------------------------------------------
 
-    def create_device(self, region: DaxRegion, size: int, *, driver: str = DEVICE_DAX) -> DevDax:
+    def create_device(
+        self, region: DaxRegion, size: int, *, driver: str = DEVICE_DAX, memmap_on_memory: bool = False
+    ) -> DevDax:
         """Make a device of ``size`` bytes: id, minor, inode, ranges, memory, then its place on the bus.
 
         ENXIO: the region was removed. EINVAL: size not a multiple of max(align, 2 MiB), or a second
@@ -200,6 +218,7 @@ class DaxCore:
         if size > region.available_size():
             raise KernelError(errno.ENOSPC, f"region {region.id} has only {region.available_size()} bytes left")
         device = self._initialize_device(region, size)
+        device.memmap_on_memory = memmap_on_memory
         with ExitStack() as undo:
             undo.callback(device.put)
             undo.callback(self._free_ranges, device)

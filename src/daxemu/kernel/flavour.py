@@ -6,23 +6,30 @@ from typing import NamedTuple
 
 from daxemu.errors import UsageError
 
-__all__ = ["DEFAULT_FLAVOUR", "FLAVOURS", "Flavour", "find_flavour"]
+__all__ = ["DEFAULT_FLAVOUR", "FLAVOURS", "QUIRKS", "Flavour", "find_flavour"]
+
+
+# What holds where a quirk is True, for users; the documentation's table is made of it.
+QUIRKS = {
+    "match_by_type": "Soft-reserved and CXL memory goes to kmem by itself, and to device_dax only by `new_id`. "
+    "Otherwise device_dax takes every device, and kmem only by `new_id`.",
+    "memmap_on_memory": "Devices have the attribute `memmap_on_memory`.",
+    "cxl_regions": "Regions of CXL memory have dax devices: provider `cxl`.",
+    "mapping_ignores_misaligned": "A misaligned range written to `mapping` is accepted and dropped. "
+    "Otherwise it is ENXIO.",
+    "mapping_ignores_gone_region": "A range written to `mapping` while the region goes away is accepted and dropped. "
+    "Otherwise it is ENXIO.",
+    "probe_failure_is_error": "That a driver refuses a device is logged as an error of the device. Otherwise it is a "
+    "warning of the driver, in other words.",
+    "fixed_splits_enomem": "mmap with MAP_FIXED over a part of a block of a mapping is ENOMEM. Otherwise it is EINVAL.",
+    "stack_forbids_huge": "A mapping made with MAP_STACK has no huge pages, so every touch is SIGBUS where the "
+    "alignment is 2 MiB or more.",
+    "fallocate_mix_einval": "fallocate modes that do not go together are EINVAL. Otherwise they are EOPNOTSUPP.",
+}
 
 
 class Flavour(NamedTuple):
-    """One kernel version's quirks.
-
-    ``match_by_type``: soft-reserved memory and CXL memory go to kmem by themselves, and to
-    device_dax only by ``new_id``. ``memmap_on_memory``: devices have that attribute.
-    ``mapping_ignores_misaligned``: a misaligned range written to ``mapping`` is accepted and
-    dropped; otherwise it is ENXIO. ``fixed_splits_enomem``: mmap with MAP_FIXED over a part of a
-    block of a mapping is ENOMEM; otherwise it is EINVAL. ``stack_forbids_huge``: a mapping made with
-    MAP_STACK has no huge pages, so every touch is SIGBUS where the alignment is 2 MiB or more.
-    ``fallocate_mix_einval``: fallocate modes that do not go together are EINVAL; otherwise they are EOPNOTSUPP.
-    ``mapping_ignores_gone_region``: a range written to ``mapping`` while the region goes away is
-    accepted and dropped; otherwise it is ENXIO. ``probe_failure_is_error``: that a driver refuses a
-    device is logged as an error of the device; otherwise as a warning, and in other words.
-    """
+    """One kernel version's quirks. ``QUIRKS`` says what each is."""
 
     name: str
     match_by_type: bool
@@ -31,6 +38,7 @@ class Flavour(NamedTuple):
     fixed_splits_enomem: bool
     stack_forbids_huge: bool
     fallocate_mix_einval: bool
+    cxl_regions: bool
     mapping_ignores_gone_region: bool
     probe_failure_is_error: bool
 
@@ -46,6 +54,7 @@ FLAVOURS = {
             fixed_splits_enomem=True,
             stack_forbids_huge=False,
             fallocate_mix_einval=True,
+            cxl_regions=False,
             mapping_ignores_gone_region=False,
             probe_failure_is_error=False,
         ),
@@ -57,6 +66,7 @@ FLAVOURS = {
             fixed_splits_enomem=False,
             stack_forbids_huge=True,
             fallocate_mix_einval=False,
+            cxl_regions=True,
             mapping_ignores_gone_region=True,
             probe_failure_is_error=True,
         ),

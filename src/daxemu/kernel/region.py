@@ -27,6 +27,9 @@ SUBSECTION_SIZE = 2 << 20
 class DaxRegion:
     """A range [start, start+size) of physical memory and the devices made of it.
 
+    ``target_node`` is the node that the memory makes when it becomes ordinary memory, ``numa_node``
+    the one that it is near to; -1 for none. ``kmem``: it is meant to become that.
+
     Raises EINVAL for an alignment no CPU maps, ENOMEM if it does not divide start and size.
     """
 
@@ -40,6 +43,8 @@ class DaxRegion:
         size: int,
         align: int,
         target_node: int = 0,
+        numa_node: int = 0,
+        kmem: bool | None = None,
     ) -> None:
         if align not in ALIGNMENTS:
             raise KernelError(errno.EINVAL, f"alignment {align} is none of {', '.join(map(str, ALIGNMENTS))}")
@@ -52,6 +57,8 @@ class DaxRegion:
         self.size = size
         self.align = align
         self.target_node = target_node
+        self.numa_node = numa_node
+        self.kmem = provider.kmem if kmem is None else kmem
         self.resource = RangeTree(start, start + size - 1)
         self.badblocks = Badblocks()
         self.ida = Ida(MINORMASK + 1, f"device ids of region {region_id}")

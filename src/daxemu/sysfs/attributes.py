@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from daxemu.kernel.bus import DaxBus
+from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DaxMapping, DevDax
 from daxemu.kernel.drivers import Driver
 from daxemu.kernel.module import Module
 from daxemu.kernel.power import Power
+from daxemu.kernel.providers import ProviderDriver
 from daxemu.kernel.region import DaxRegion
 from daxemu.kernel.uevent import HasKobject
 from daxemu.sysfs.stores import (
@@ -25,6 +27,7 @@ from daxemu.sysfs.stores import (
     store_new_id,
     store_power_async,
     store_power_control,
+    store_region_idle,
     store_remove_id,
     store_size,
     store_uevent,
@@ -37,8 +40,10 @@ __all__ = [
     "DRIVER_ATTRIBUTES",
     "MAPPING_ATTRIBUTES",
     "MODULE_ATTRIBUTES",
+    "PARAMETERS",
     "PARENT_ATTRIBUTES",
     "POWER_ATTRIBUTES",
+    "PROVIDER_DRIVER_ATTRIBUTES",
     "REGION_ATTRIBUTES",
     "Attribute",
 ]
@@ -50,7 +55,8 @@ class Attribute(NamedTuple, Generic[Subject]):
     """One sysfs file. ``static_mode`` is its mode on a static region; None where it is absent there.
 
     ``show`` makes its text, without it the file cannot be read; ``store`` takes what is written,
-    without it the file cannot be written. ``quirk`` names the flavour's property that it needs.
+    without it the file cannot be written. ``quirk`` names the flavour's property that it needs;
+    ``present`` tells whether an object has it at all.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Attribute(NamedTuple, Generic[Subject]):
     show: Callable[[Subject], str] | None
     store: Callable[[Subject, str], None] | None = None
     quirk: str = ""
+    present: Callable[[Subject], bool] | None = None
 
     def mode_on(self, region: DaxRegion) -> int | None:
         """Permission bits on this region, None if the file is not there."""
@@ -73,6 +80,10 @@ def _uevent(subject: HasKobject) -> str:
 
 def _name(device: DevDax | None) -> str:
     return f"{device.name}\n" if device else "\n"
+
+
+def _forbidden(power: Power, allowed: str, forbidden: str) -> str:
+    return allowed if power.settings.control == "auto" else forbidden
 
 
 def _resource(device: DevDax) -> str:
@@ -103,10 +114,16 @@ DEVICE_ATTRIBUTES: tuple[Attribute[DevDax], ...] = (
         "memmap_on_memory",
     ),
     Attribute("modalias", 0o444, 0o444, lambda _: "dax:t0\n"),
-    Attribute("numa_node", 0o444, 0o444, lambda device: f"{device.region.target_node}\n"),
+    Attribute("numa_node", 0o444, 0o444, lambda device: f"{device.region.numa_node}\n"),
     Attribute("resource", 0o400, 0o400, _resource),
     Attribute("size", 0o644, 0o444, lambda device: f"{device.size}\n", store_size),
-    Attribute("target_node", 0o444, 0o444, lambda device: f"{device.region.target_node}\n"),
+    Attribute(
+        "target_node",
+        0o444,
+        0o444,
+        lambda device: f"{device.region.target_node}\n",
+        present=lambda device: device.region.target_node >= 0,
+    ),
     Attribute("uevent", 0o644, 0o644, _uevent, store_uevent),
 )
 
@@ -138,7 +155,7 @@ PARENT_ATTRIBUTES: tuple[Attribute[DaxRegion], ...] = (
         "driver_override", 0o644, 0o644, lambda region: f"{region.driver_override or '(null)'}\n", store_driver_override
     ),
     Attribute("modalias", 0o444, 0o444, lambda region: f"{region.provider.modalias}\n"),
-    Attribute("numa_node", 0o444, 0o444, lambda region: f"{region.target_node}\n"),
+    Attribute("numa_node", 0o444, 0o444, lambda region: f"{region.numa_node}\n"),
     Attribute("uevent", 0o644, 0o644, _uevent, store_uevent),
 )
 
@@ -150,6 +167,14 @@ MODULE_ATTRIBUTES: tuple[Attribute[Module], ...] = (
     Attribute("uevent", 0o200, 0o200, None, store_uevent),
 )
 
+PROVIDER_DRIVER_ATTRIBUTES: tuple[Attribute[ProviderDriver], ...] = (
+    Attribute("uevent", 0o200, 0o200, None, store_uevent),
+)
+
+PARAMETERS: tuple[Attribute[DaxCore], ...] = (
+    Attribute("region_idle", 0o644, 0o644, lambda core: "Y\n" if core.region_idle else "N\n", store_region_idle),
+)
+
 # In the directory ``power`` of every device: none of them has runtime power management.
 # (autosuspend_delay_ms is 0644 there, and EIO to read and to write: a file that can be neither comes nearest.)
 POWER_ATTRIBUTES: tuple[Attribute[Power], ...] = (
@@ -158,8 +183,8 @@ POWER_ATTRIBUTES: tuple[Attribute[Power], ...] = (
     Attribute("control", 0o644, 0o644, lambda power: f"{power.settings.control}\n", store_power_control),
     Attribute("runtime_active_kids", 0o444, 0o444, lambda _: "0\n"),
     Attribute("runtime_active_time", 0o444, 0o444, lambda _: "0\n"),
-    Attribute("runtime_enabled", 0o444, 0o444, lambda _: "disabled\n"),
+    Attribute("runtime_enabled", 0o444, 0o444, lambda power: _forbidden(power, "disabled\n", "disabled & forbidden\n")),
     Attribute("runtime_status", 0o444, 0o444, lambda _: "unsupported\n"),
     Attribute("runtime_suspended_time", 0o444, 0o444, lambda _: "0\n"),
-    Attribute("runtime_usage", 0o444, 0o444, lambda _: "0\n"),
+    Attribute("runtime_usage", 0o444, 0o444, lambda power: _forbidden(power, "0\n", "1\n")),
 )

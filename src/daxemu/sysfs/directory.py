@@ -47,6 +47,8 @@ class Directory(NamedTuple, Generic[Subject]):
     def present(self) -> Iterable[tuple[Attribute[Subject], int]]:
         """The attributes that are there, and their modes."""
         for attribute in self.attributes:
+            if attribute.present and not attribute.present(self.subject):
+                continue
             mode = attribute.mode_on(self.region) if self.region else attribute.mode
             if mode is not None:
                 yield attribute, mode

@@ -10,6 +10,7 @@ from daxemu.kernel.bus import DaxBus
 from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.drivers import Driver, Kmem
+from daxemu.kernel.ports import Event
 from daxemu.kernel.power import Power
 from daxemu.kernel.region import DaxRegion
 from daxemu.kernel.uevent import HasKobject
@@ -28,6 +29,7 @@ __all__ = [
     "store_new_id",
     "store_power_async",
     "store_power_control",
+    "store_region_idle",
     "store_remove_id",
     "store_size",
     "store_uevent",
@@ -130,6 +132,13 @@ def store_autoprobe(bus: DaxBus, text: str) -> None:
 def store_driver_override(region: DaxRegion, text: str) -> None:
     """Say which driver may have the region's parent; an empty line: any."""
     region.override_driver(same_text(text))
+
+
+def store_region_idle(core: DaxCore, text: str) -> None:
+    """Choose whether regions to come begin without memory. EINVAL: no truth value."""
+    core.region_idle = parse_bool(text)
+    for region in core.regions.values():
+        core.publish(Event("change", region))
 
 
 def store_power_control(power: Power, text: str) -> None:

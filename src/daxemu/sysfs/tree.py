@@ -10,6 +10,7 @@ from daxemu.kernel.bus import DaxBus
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.module import Module
 from daxemu.kernel.power import Power, PowerSettings
+from daxemu.kernel.providers import ProviderDriver
 from daxemu.kernel.region import DaxRegion
 from daxemu.sysfs.attributes import (
     BUS_ATTRIBUTES,
@@ -17,8 +18,10 @@ from daxemu.sysfs.attributes import (
     DRIVER_ATTRIBUTES,
     MAPPING_ATTRIBUTES,
     MODULE_ATTRIBUTES,
+    PARAMETERS,
     PARENT_ATTRIBUTES,
     POWER_ATTRIBUTES,
+    PROVIDER_DRIVER_ATTRIBUTES,
     REGION_ATTRIBUTES,
 )
 from daxemu.sysfs.directory import Directories, Directory, File, Store, Tree, files_in, links_to
@@ -73,8 +76,14 @@ def bus_tree(bus: DaxBus) -> Tree:
 
 def _region_directories(region: DaxRegion) -> Directories:
     home = f"sys/{region.sysfs_parent}"
-    files = [attribute for attribute in PARENT_ATTRIBUTES if attribute.name in region.provider.files]
-    yield _module(region.core, region.provider.module)
+    core, provider = region.core, region.provider
+    files = [attribute for attribute in PARENT_ATTRIBUTES if attribute.name in provider.files]
+    parameters = [attribute for attribute in PARAMETERS if attribute.name in provider.parameters]
+    yield _module(core, provider.module)
+    yield Directory(f"sys/module/{provider.module}/parameters", parameters, core)
+    if provider.shows_bus:
+        driver = ProviderDriver(core, provider)
+        yield Directory(f"sys/{driver.path}", PROVIDER_DRIVER_ATTRIBUTES, driver)
     yield Directory(home, files, region, region)
     yield _power(home, region.power, region)
     yield Directory(f"{home}/dax_region", REGION_ATTRIBUTES, region, region)
@@ -82,7 +91,22 @@ def _region_directories(region: DaxRegion) -> Directories:
 
 def region_tree(region: DaxRegion) -> Tree:
     """A region's own directory, and that of the device which carries it."""
-    return files_in(_region_directories(region))
+    provider, tree = region.provider, files_in(_region_directories(region))
+    if not provider.shows_bus:
+        return tree
+    home, module = f"sys/{region.sysfs_parent}", f"sys/module/{provider.module}"
+    bus, driver = f"sys/bus/{provider.bus}", f"sys/{ProviderDriver(region.core, provider).path}"
+    name = home.rpartition("/")[2]
+    return tree | links_to(
+        {
+            f"{home}/driver": driver,
+            f"{home}/subsystem": bus,
+            f"{bus}/devices/{name}": home,
+            f"{driver}/{name}": home,
+            f"{driver}/module": module,
+            f"{module}/drivers/{provider.bus}:{provider.driver}": driver,
+        }
+    )
 
 
 # -- a device -----------------------------------------------------------------------------------

@@ -13,5 +13,6 @@ HMEM = Provider(
     driver="hmem",
     modalias="platform:hmem",
     files=("driver_override", "modalias", "numa_node", "uevent"),
+    parameters=("region_idle",),
     kmem=True,
 )

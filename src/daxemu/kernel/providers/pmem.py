@@ -13,5 +13,6 @@ PMEM = Provider(
     driver="dax_pmem",
     modalias="nd:t7",
     devtype="nd_dax",
+    shows_bus=False,
     files=("devtype", "modalias", "numa_node", "uevent"),
 )
