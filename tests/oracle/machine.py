@@ -15,7 +15,7 @@ from daxemu._core import die_with_parent
 from tests.oracle.kernel import Kernel
 from tests.oracle.topology import Topology
 
-__all__ = ["Answer", "GuestError", "Job", "boot"]
+__all__ = ["Answer", "GuestError", "Job", "boot", "initramfs"]
 
 # In the order in which they need each other; kmem is left out, for it would take the memory of dynamic regions.
 _MODULES = ("dax", "libnvdimm", "nd_btt", "nd_pmem", "nd_e820", "device_dax", "dax_pmem_core", "dax_pmem", "dax_hmem")
@@ -94,7 +94,7 @@ def boot(kernel: Kernel, topology: Topology, files: Mapping[str, bytes], jobs: S
     ordered = sorted(jobs, key=lambda job: job.stays)
     with tempfile.TemporaryDirectory(prefix="daxemu-oracle-") as directory:
         work = Path(directory)
-        (work / "initrd").write_bytes(_cpio(_root(kernel, topology, files, ordered)))
+        (work / "initrd").write_bytes(initramfs(_root(kernel, topology, files, ordered)))
         try:
             return _attempt(kernel, topology, work)
         except GuestError:
@@ -181,7 +181,7 @@ def _root(
     return root
 
 
-def _cpio(root: Mapping[str, tuple[int, bytes]]) -> bytes:
+def initramfs(root: Mapping[str, tuple[int, bytes]]) -> bytes:
     """An initramfs: the "newc" format of cpio, uncompressed, for the guest has more time to copy than to unpack."""
     out = io.BytesIO()
     for number, (path, (mode, data)) in enumerate(sorted(root.items())):
