@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
@@ -118,7 +117,8 @@ class DeviceMemory(BackingFile):
         with _refusals(self._memory.store):
             if size < before:
                 self._memory.park(self, _behind(self._held, size), self._device.region.size)
-                super().resize(size)
+                if not (self._memory.abandoned and self._memory.store.persistent):
+                    super().resize(size)
                 self._held = _pieces(self._device, size)
             else:
                 self._grow(before, size)
@@ -151,7 +151,7 @@ class DeviceMemory(BackingFile):
         """
         if self._aside >= 0:
             return
-        store, size = self._memory.store, 0 if self._memory.abandoned else os.fstat(self.fd).st_size
+        store, size = self._memory.store, 0 if self._memory.abandoned else self.size
         with _refusals(store), ExitStack() as undo:
             aside = store.park(size)
             undo.callback(store.destroy, aside)
@@ -164,7 +164,7 @@ class DeviceMemory(BackingFile):
         """Undo ``withdraw``. ENOSPC, ENOMEM: no room for it; nothing is lost."""
         if self._aside < 0:
             return
-        store, size = self._memory.store, os.fstat(self._aside).st_size
+        store, size = self._memory.store, self.size
         with _refusals(store), ExitStack() as undo:
             undo.callback(super().resize, 0)
             if not store.appends:

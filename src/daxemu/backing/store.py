@@ -61,7 +61,7 @@ class BackingFile:
     @property
     def size(self) -> int:
         """How many bytes there are."""
-        return os.fstat(self.bytes_fd).st_size
+        return self._store.size(self.bytes_fd)
 
     def clone(self, label: str) -> BackingFile:
         """Return a file of its own with the same bytes."""
@@ -93,7 +93,6 @@ class BackingStore(ABC):
     name: ClassVar[str]
     page_size: int = 4096
     reserves: bool = False
-    map_sync: bool = False
     persistent: bool = False
     appends: bool = False
     movable: bool = True
@@ -112,6 +111,10 @@ class BackingStore(ABC):
 
         ``label`` is for people who look into /proc. Raises OSError (ENOSPC, ENOMEM) if there is no room.
         """
+
+    def size(self, fd: int) -> int:
+        """Bytes of a file."""
+        return os.fstat(fd).st_size
 
     def resize(self, fd: int, size: int) -> None:
         """Change a file's size in bytes."""
@@ -136,7 +139,7 @@ class BackingStore(ABC):
 
     def clone(self, fd: int, label: str) -> int:
         """Return a new file with the same bytes: sharing them where the file system can, else by a copy."""
-        size = os.fstat(fd).st_size
+        size = self.size(fd)
         twin = self.create(label, size)
         try:
             if not _share(fd, twin):
@@ -148,7 +151,7 @@ class BackingStore(ABC):
 
     def restore(self, source: int, target: int) -> int:
         """Make a file equal to another of the same size, writing only where they differ; return how many bytes."""
-        return copy_changes(source, target, os.fstat(source).st_size)
+        return copy_changes(source, target, self.size(source))
 
     def destroy(self, fd: int) -> None:
         """Close a file that ``create`` or ``clone`` made and free its memory."""

@@ -139,8 +139,12 @@ static long map_file(uint64_t at, size_t length, int prot, int populate, int fd,
 	struct statfs fs;
 	long result;
 
-	if (syscall(SYS_fstatfs, fd, &fs) < 0 || fs.f_type != HUGETLBFS_MAGIC)
-		return sys_mmap(at, length, prot, MAP_SHARED | MAP_FIXED | populate, fd, offset);
+	if (syscall(SYS_fstatfs, fd, &fs) < 0 || fs.f_type != HUGETLBFS_MAGIC) {
+		/* On real persistent memory as a device is: what was flushed needs nothing of the file system. */
+		result = sys_mmap(at, length, prot, MAP_SHARED_VALIDATE | MAP_SYNC | MAP_FIXED | populate, fd, offset);
+		return result != -EOPNOTSUPP ? result :
+					       sys_mmap(at, length, prot, MAP_SHARED | MAP_FIXED | populate, fd, offset);
+	}
 	result = sys_mmap(at, length, PROT_NONE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, offset);
 	return result >= 0 && syscall(SYS_mprotect, at, length, prot) < 0 ? -errno : result;
 }
