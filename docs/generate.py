@@ -22,6 +22,7 @@ from daxemu import backing, hookspecs, pytest_plugin
 from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.flavour import FLAVOURS, QUIRKS
+from daxemu.kernel.memory import BootNodes
 from daxemu.kernel.ports import Event
 from daxemu.kernel.providers import find_provider
 from daxemu.kernel.uevent import Uevent
@@ -56,6 +57,9 @@ class _Nowhere:
 
     def publish(self, event: Event) -> None:
         pass
+
+    def boot_nodes(self) -> BootNodes:
+        return BootNodes(frozenset({0}), frozenset({0}))
 
     def uevent(self, event: Uevent) -> None:
         pass

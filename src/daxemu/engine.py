@@ -200,7 +200,7 @@ class Engine(Launcher):
         UsageError: the session cannot have the name it was to have.
         """
         with self._operation() as core:
-            return self._wiring.open_session(core, self._store, self._session_name).environ()
+            return self._wiring.open_session(core, self._store, self._show_machine, self._session_name).environ()
 
     def write_attribute(self, path: str, text: str) -> None:
         """Write a sysfs attribute by its path without links, ``/sys/devices/…`` or ``/sys/bus/dax/drivers/…``.
@@ -216,6 +216,11 @@ class Engine(Launcher):
             find_store(core, path)(text)
             if self._wiring.session is not None:
                 self._wiring.session.show_bus(core.bus)
+
+    def _show_machine(self) -> None:
+        with self._operation() as core:
+            if self._wiring.session is not None:
+                self._wiring.session.show_machine(core.memory)
 
     def close(self) -> None:
         """Shut the machine down: devices are revoked, memory is freed, the session is removed."""

@@ -10,6 +10,7 @@ from daxemu._core import move_mappings, sync_mappings
 from daxemu.backing.memory import DeviceMemory, RegionMemory
 from daxemu.errors import KernelError
 from daxemu.kernel.device import DevDax
+from daxemu.kernel.memory import BootNodes, Memory, MemoryBlock
 from daxemu.kernel.ports import Event
 from daxemu.kernel.region import DaxRegion
 from daxemu.kmsg import Kmsg
@@ -47,6 +48,7 @@ def _hook_call(engine: Engine, event: Event | Uevent) -> tuple[str, dict[str, ob
     if isinstance(event.subject, DevDax):
         region = engine._facade(event.subject.region)
         return f"daxemu_device_{_TOLD[event.action]}", {"device": region._facade(event.subject)}
+    assert isinstance(event.subject, DaxRegion)
     return f"daxemu_region_{_TOLD[event.action]}", {"region": engine._facade(event.subject)}
 
 
@@ -70,6 +72,10 @@ class Wiring:
     def publish(self, event: Event) -> None:
         """Show a change in the session, if there is one; give mappings back what has come alive."""
         subject = event.subject
+        if isinstance(subject, (MemoryBlock, Memory)):
+            if self.session is not None:
+                self.session.show_memory(subject)
+            return
         if event.action in _TOLD and hooks() is not None:
             self._untold.append(event)
         if isinstance(subject, DevDax):
@@ -86,6 +92,12 @@ class Wiring:
             self.session.show_region(subject)
         if event.action == "remove":
             self.memories.pop(subject.start).close()
+
+    def boot_nodes(self) -> BootNodes:
+        """The machine's NUMA nodes."""
+        from daxemu.sysfs.machine import boot_nodes
+
+        return boot_nodes()
 
     def uevent(self, event: Uevent) -> None:
         """Hand a uevent to who listens; plugins hear of it when the operation is over."""
@@ -154,10 +166,19 @@ class Wiring:
         assert isinstance(device.backing, DeviceMemory)
         return device.backing
 
-    def open_session(self, core: DaxCore, store: Callable[[str, bytes], None], name: str | None) -> Session:
-        """Return the session; the first call makes it and shows what there is. ``store`` writes attributes."""
+    def open_session(
+        self,
+        core: DaxCore,
+        store: Callable[[str, bytes], None],
+        show_machine: Callable[[], None],
+        name: str | None,
+    ) -> Session:
+        """Return the session; the first call makes it and shows what there is.
+
+        ``store`` writes attributes; ``show_machine`` shows memory and nodes, when a program first looks.
+        """
         if self.session is None:
-            session = Session(major=core.major, flavour=core.flavour, store=store, name=name)
+            session = Session(major=core.major, flavour=core.flavour, store=store, show_machine=show_machine, name=name)
             try:
                 session.show_bus(core.bus)
                 for region in core.regions.values():

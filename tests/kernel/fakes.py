@@ -15,6 +15,7 @@ from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.file import File, Vma, dax_open
 from daxemu.kernel.ids import CharDevices, Ida
+from daxemu.kernel.memory import BootNodes, Memory, MemoryBlock
 from daxemu.kernel.ports import Event
 from daxemu.kernel.pseudofs import AddressSpace, DaxSuperBlock, NodeInode
 from daxemu.kernel.ranges import RangeTree
@@ -64,6 +65,10 @@ class FakePorts:
         if isinstance(subject, DevDax):
             name, there = subject.name, subject.registered
             state: object = (subject.size, subject.alive, subject.driver and subject.driver.name)
+        elif isinstance(subject, MemoryBlock):
+            name, there, state = subject.name, subject.present, subject.valid_zones
+        elif isinstance(subject, Memory):
+            name, there, state = "memory", True, subject.auto_online
         else:
             name, there, state = f"region{subject.id}", subject.published, subject.size
         self.events.append(f"{event.action} {name}")
@@ -71,6 +76,9 @@ class FakePorts:
             self.shown[name] = state
         else:
             self.shown.pop(name, None)
+
+    def boot_nodes(self) -> BootNodes:
+        return BootNodes(frozenset({0, 1}), frozenset({0}))
 
     def uevent(self, event: Uevent) -> None:
         self.uevents.append(event)
@@ -173,6 +181,8 @@ def snapshot(core: DaxCore) -> dict[str, object]:
         "awaiting rcu": len(core.super_block._awaiting_rcu) if running else 0,
         # What a removed device that is still open has left of its memory is nobody's business.
         "backings": [backing.size if backing.device.registered else None for backing in ports.backings],
+        "memory": {block.name: (block.node, block.valid_zones) for block in core.memory.blocks.values()},
+        "memory ranges": list(core.reserved),
         "shown": dict(ports.shown),
     }
 
@@ -203,6 +213,9 @@ STEPS: tuple[tuple[type, str], ...] = (
     (DevDax, "grow_ranges"),
     (DevDax, "run"),
     (DevDax, "resize"),
+    (Memory, "reserve"),
+    (Memory, "add"),
+    (Memory, "online"),
     (DaxBus, "__init__"),
     (DaxBus, "register_driver"),
     (DaxBus, "bind"),

@@ -255,6 +255,7 @@ def test_a_file_opened_before_cannot_map_what_has_become_memory():
     core = machine()
     device = first(add(core))
     file, vma = opened(device), mapped(device)
+    core.memory.set_auto_online("offline")
     core.bus.unbind(device)
     core.bus.bind(device, "kmem")
     assert errno_of(file.mmap, MAP_AT, BLOCK) == errno.ENXIO
@@ -266,6 +267,7 @@ def test_a_file_opened_before_cannot_map_what_has_become_memory():
 
 def test_unbinding_from_kmem_gives_the_device_back():
     core = machine()
+    core.memory.set_auto_online("offline")
     device = first(add(core, driver="kmem"))
     assert isinstance(device.driver, Kmem)
     core.bus.unbind(device)

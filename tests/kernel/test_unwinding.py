@@ -10,6 +10,7 @@ import pytest
 from daxemu.errors import KernelError
 from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
+from daxemu.kernel.memory import MEMORY_BLOCK_SIZE, MemoryBlock
 from daxemu.kernel.providers import find_provider
 from daxemu.kernel.region import DaxRegion
 
@@ -82,6 +83,27 @@ def initialized() -> World:
     return world
 
 
+def with_two_memory_blocks() -> World:
+    """The region holds two blocks that its device, unbound, is about to become."""
+    world = make_world()
+    region = world.core.add_region(
+        find_provider("hmem"), start=2 * REGION_START, size=2 * MEMORY_BLOCK_SIZE, align=BLOCK, driver="none"
+    )
+    world.first = region.children["dax1.0"]
+    return world
+
+
+def become_memory(*, online: bool = False) -> World:
+    world = with_two_memory_blocks()
+    world.core.memory.set_auto_online("online_movable" if online else "offline")
+    world.core.bus.bind(world.first, "kmem")
+    return world
+
+
+def first_block(world: World) -> MemoryBlock:
+    return world.core.memory.blocks[2 * REGION_START // MEMORY_BLOCK_SIZE]
+
+
 def add_region(world: World, provider: str, *, idle: bool = False) -> DaxRegion:
     return world.core.add_region(
         find_provider(provider), start=2 * REGION_START, size=4 * BLOCK, align=BLOCK, idle=idle
@@ -105,6 +127,12 @@ CHANGES = {
     ),
     "_device_add": Operation(initialized, lambda world: world.core._device_add(world.first)),
     "bind": Operation(make_world, lambda world: world.core.bus.bind(world.first)),
+    "bind kmem": Operation(with_two_memory_blocks, lambda world: world.core.bus.bind(world.first, "kmem")),
+    "online": Operation(become_memory, lambda world: world.core.memory.online(first_block(world))),
+    "offline": Operation(
+        lambda: become_memory(online=True), lambda world: world.core.memory.offline(first_block(world))
+    ),
+    "set_auto_online": Operation(become_memory, lambda world: world.core.memory.set_auto_online("online_kernel")),
     "run": Operation(killed, lambda world: world.third.run()),
     "grow": Operation(make_world, lambda world: world.first.resize(12 * BLOCK)),
     "shrink": Operation(grown, lambda world: world.first.resize(3 * BLOCK)),
@@ -114,6 +142,10 @@ CHANGES = {
 TEARDOWNS = {
     "kill": Operation(make_world, lambda world: world.third.kill()),
     "unbind": Operation(make_world, lambda world: world.core.bus.unbind(world.third)),
+    "unbind kmem": Operation(become_memory, lambda world: world.core.bus.unbind(world.first)),
+    "unbind kmem online": Operation(
+        lambda: become_memory(online=True), lambda world: world.core.bus.unbind(world.first)
+    ),
     "unregister_driver": Operation(
         make_world, lambda world: world.core.bus.unregister_driver(world.core.bus.drivers["device_dax"])
     ),

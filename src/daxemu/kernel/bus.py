@@ -91,8 +91,8 @@ class DaxBus:
             device.driver = driver
             undo.callback(setattr, device, "driver", None)
             self._probe(driver, device)
-            undo.callback(driver.remove, device)
-            undo.callback(setattr, device, "driver", None)  # before that: onlookers are told by remove
+            undo.callback(driver.undo_probe, device)
+            undo.callback(setattr, device, "driver", None)  # before that: onlookers are told by undo_probe
             if driver.maps:
                 device.run()
             if device.region.seed is device:

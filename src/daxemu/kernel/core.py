@@ -14,10 +14,10 @@ from daxemu.kernel.drivers import DRIVERS
 from daxemu.kernel.flavour import DEFAULT_FLAVOUR, Flavour
 from daxemu.kernel.ids import MINORMASK, NR_DAX_MIN, CharDevices, Devt, Ida
 from daxemu.kernel.kmsg import KERN_ERR, KERN_WARNING
+from daxemu.kernel.memory import Memory
 from daxemu.kernel.ports import Event, Ports
 from daxemu.kernel.providers import Provider
 from daxemu.kernel.pseudofs import DaxSuperBlock
-from daxemu.kernel.ranges import DaxRange
 from daxemu.kernel.region import SUBSECTION_SIZE, DaxRegion
 from daxemu.kernel.uevent import HasKobject, Uevent, parse_synthetic
 
@@ -56,12 +56,13 @@ class DaxCore:
         self.regions: dict[int, DaxRegion] = {}
         self.region_idle = False  # dax_hmem's parameter: regions begin without memory, and are not for kmem
         self.reserved: list[tuple[int, int]] = []
+        self.memory = Memory(self)
         self._uevent_seqnum = 0
         self._running = ExitStack()
 
-    def is_reserved(self, piece: DaxRange) -> bool:
-        """Is some of a range kept by a driver that did not give it back (``reserved``: first and last bytes)?"""
-        return any(start <= piece.end and piece.start <= end for start, end in self.reserved)
+    def is_reserved(self, start: int, end: int) -> bool:
+        """Is some of [start, end] kept by a driver that did not give it back (``reserved``: first and last bytes)?"""
+        return any(first <= end and start <= last for first, last in self.reserved)
 
     # -- what the outside is told -----------------------------------------------------------------
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, NoReturn
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from daxemu.errors import KernelError
-from daxemu.kernel.kmsg import KERN_WARNING
+from daxemu.kernel.kmsg import KERN_ERR, KERN_INFO, KERN_WARNING
+from daxemu.kernel.memory import MEMORY_BLOCK_SIZE
+from daxemu.kernel.ports import Event
 from daxemu.kernel.ranges import PAGE_SIZE
 from daxemu.kernel.region import SUBSECTION_SIZE
 from daxemu.kernel.uevent import Kobject
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DRIVERS", "DeviceDax", "Driver", "Kmem"]
 
-MEMORY_BLOCK_SIZE = 128 << 20
 _SUBSECTION_PAGES = SUBSECTION_SIZE // PAGE_SIZE
 
 
@@ -47,6 +49,25 @@ class Driver:
         """Let a device go."""
         raise NotImplementedError
 
+    def undo_probe(self, device: DevDax) -> None:
+        """Take back what probe has done, when the device cannot be bound after all."""
+        self.remove(device)
+
+
+class _Span(NamedTuple):
+    """The memory blocks in one of a device's ranges: its number, the first byte and the last."""
+
+    number: int
+    start: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        return self.end + 1 - self.start
+
+    def __str__(self) -> str:
+        return f"mapping{self.number}: {self.start:#x}-{self.end:#x}"
+
 
 class DeviceDax(Driver):
     """device_dax: the character device that programs map."""
@@ -68,7 +89,7 @@ class DeviceDax(Driver):
             self._refuse(device, errno.EINVAL, "dynamic-dax with pre-populated page map")
         device.pgmap = True
         for number, piece in enumerate(device.ranges):
-            if device.core.is_reserved(piece):
+            if device.core.is_reserved(piece.start, piece.end):
                 where = f"mapping{number}: {piece.start:#x}-{piece.end:#x}"
                 self._refuse(device, errno.EBUSY, f"{where} could not reserve range")
         for piece in () if device.region.is_static else device.ranges:
@@ -105,19 +126,82 @@ class Kmem(Driver):
 
     name = "kmem"
 
+    def __init__(self, bus: DaxBus) -> None:
+        super().__init__(bus)
+        self._added: dict[DevDax, list[_Span]] = {}
+
     def probe(self, device: DevDax) -> None:
-        """Raise EINVAL without a NUMA node, or if no range holds a whole memory block."""
-        if device.region.target_node < 0:
-            raise KernelError(errno.EINVAL, f"rejecting DAX region {device.name} with invalid node")
-        blocks = sum(
-            max((piece.end + 1) // MEMORY_BLOCK_SIZE - -(-piece.start // MEMORY_BLOCK_SIZE), 0)
-            for piece in device.ranges
-        )
-        if blocks == 0:
+        """Add every range, trimmed to whole memory blocks, to the device's NUMA node.
+
+        EINVAL: there is no such node, or no range holds a whole block. EBUSY: the first of those
+        that do is still in use as memory; a later one in use is left out.
+        """
+        node = device.region.target_node
+        if node < 0:
+            device.log(KERN_WARNING, f"rejecting DAX region with invalid node: {node}")
+            raise KernelError(errno.EINVAL, f"{device.name} has no NUMA node that its memory could be added to")
+        spans = self._whole_blocks(device)
+        if not spans:
+            device.log(KERN_WARNING, "rejecting DAX region without any memory after alignment")
             raise KernelError(errno.EINVAL, f"{device.name} holds no whole memory block of {MEMORY_BLOCK_SIZE} bytes")
+        with ExitStack() as undo:
+            added: list[_Span] = []
+            for span in spans:
+                if self._reserve(device, span, first=not added):
+                    undo.callback(self.core.memory.release, span.start, span.end)
+                    self.core.memory.add(node, span.start, span.size)
+                    undo.callback(self.core.memory.remove, span.start, span.size, force=True)
+                    added.append(span)
+            undo.pop_all()
+        self._added[device] = added
+
+    def _whole_blocks(self, device: DevDax) -> list[_Span]:
+        """The memory blocks in each of the device's ranges that holds any."""
+        spans = []
+        for number, piece in enumerate(device.ranges):
+            start = -(-piece.start // MEMORY_BLOCK_SIZE) * MEMORY_BLOCK_SIZE
+            end = (piece.end + 1) // MEMORY_BLOCK_SIZE * MEMORY_BLOCK_SIZE - 1
+            if start < end:
+                spans.append(_Span(number, start, end))
+            else:
+                text = f"mapping{number}: {piece.start:#x}-{piece.end:#x} too small after alignment"
+                device.log(KERN_INFO, text)
+        return spans
+
+    def _reserve(self, device: DevDax, span: _Span, *, first: bool) -> bool:
+        try:
+            self.core.memory.reserve(span.start, span.end)
+        except KernelError:
+            device.log(KERN_WARNING, f"{span} could not reserve region")
+            if first:
+                raise
+            return False
+        return True
 
     def remove(self, device: DevDax) -> None:
-        """Nothing is held."""
+        """Take the memory away again. A range of which a block is online stays memory for ever, all of it."""
+        self._take_away(device, force=False)
+
+    def undo_probe(self, device: DevDax) -> None:
+        """Take all of it away, as if it had never come up; who was told that it has is told again."""
+        try:
+            self._take_away(device, force=True)
+        finally:
+            self.core.publish(Event("unbind", device))
+
+    def _take_away(self, device: DevDax, *, force: bool) -> None:
+        with ExitStack() as steps:
+            for span in reversed(self._added.pop(device)):
+                steps.callback(self._take_span_away, device, span, force=force)
+
+    def _take_span_away(self, device: DevDax, span: _Span, *, force: bool) -> None:
+        with ExitStack() as steps:
+            steps.callback(self.core.memory.release, span.start, span.end)
+            try:
+                self.core.memory.remove(span.start, span.size, force=force)
+            except KernelError:
+                device.log(KERN_ERR, f"{span} cannot be hotremoved until the next reboot")
+                steps.pop_all()
 
 
 DRIVERS: dict[str, type[Driver]] = {driver.name: driver for driver in (DeviceDax, Kmem)}

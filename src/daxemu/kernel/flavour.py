@@ -24,6 +24,9 @@ QUIRKS = {
     "fixed_splits_enomem": "mmap with MAP_FIXED over a part of a block of a mapping is ENOMEM. Otherwise it is EINVAL.",
     "stack_forbids_huge": "A mapping made with MAP_STACK has no huge pages, so every touch is SIGBUS where the "
     "alignment is 2 MiB or more.",
+    "memory_comes_online": "New memory comes online by itself, until `auto_online_blocks` is told otherwise, as Debian "
+    "configures it. Otherwise it stays offline.",
+    "crash_hotplug": "The directory of memory blocks has the attribute `crash_hotplug`.",
     "fallocate_mix_einval": "fallocate modes that do not go together are EINVAL. Otherwise they are EOPNOTSUPP.",
 }
 
@@ -41,6 +44,8 @@ class Flavour(NamedTuple):
     cxl_regions: bool
     mapping_ignores_gone_region: bool
     probe_failure_is_error: bool
+    memory_comes_online: bool
+    crash_hotplug: bool
 
 
 FLAVOURS = {
@@ -57,6 +62,8 @@ FLAVOURS = {
             cxl_regions=False,
             mapping_ignores_gone_region=False,
             probe_failure_is_error=False,
+            memory_comes_online=False,
+            crash_hotplug=False,
         ),
         Flavour(
             "6.12",
@@ -69,6 +76,8 @@ FLAVOURS = {
             cxl_regions=True,
             mapping_ignores_gone_region=True,
             probe_failure_is_error=True,
+            memory_comes_online=True,
+            crash_hotplug=True,
         ),
     )
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from daxemu.kernel.device import DevDax
+    from daxemu.kernel.memory import BootNodes, Memory, MemoryBlock
     from daxemu.kernel.region import DaxRegion
     from daxemu.kernel.uevent import Uevent
 
@@ -15,10 +16,10 @@ Action = Literal["add", "remove", "change", "bind", "unbind", "resize", "kill", 
 
 
 class Event(NamedTuple):
-    """Something happened to a region or a device. Projections, hooks and traces are made from these."""
+    """Something happened to a region, a device or memory. Projections, hooks and traces are made from these."""
 
     action: Action
-    subject: DaxRegion | DevDax
+    subject: DaxRegion | DevDax | MemoryBlock | Memory
 
 
 class Backing(Protocol):
@@ -44,6 +45,9 @@ class Ports(Protocol):
 
     def publish(self, event: Event) -> None:
         """Tell everyone else. Called when the model already shows the new state."""
+
+    def boot_nodes(self) -> BootNodes:
+        """Which NUMA nodes the machine has without the memory that is emulated."""
 
     def uevent(self, event: Uevent) -> None:
         """Send user space what udev would receive."""

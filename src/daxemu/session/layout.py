@@ -46,6 +46,8 @@ __all__ = [
     "REFUSED_PRIVATE",
     "REFUSED_UNALIGNED",
     "REGISTER_NODE",
+    "SHOWN_ON_DEMAND",
+    "SHOW_MACHINE",
     "STORE",
     "STORE_MOST",
     "SYNC",
@@ -162,6 +164,8 @@ REGISTER_NODE = 3
 SYNC = 4
 # STORE carries an attribute's path below /, a zero byte, and what is written to it.
 STORE = 5
+# SHOW_MACHINE has what is below SHOWN_ON_DEMAND written, or brought up to date; few programs look there.
+SHOW_MACHINE = 7
 STORE_MOST = 4096
 # LOG carries a REFUSAL and the program's name: why a mapping was refused, for the kernel's log.
 LOG = 6
@@ -178,6 +182,15 @@ REFUSAL = Record("refusal", {"reason": "Q", "start": "Q", "end": "Q"})
 
 # Below these directories only the emulated tree exists, whatever the machine has.
 OWNED_PATHS = ("/sys/bus/dax", "/sys/class/dax", "/sys/bus/nd", "/sys/class/nd")
+
+# Below these too. Memory that is emulated goes online and offline here, and the machine's own never.
+SHOWN_ON_DEMAND = (
+    "/sys/devices/system/memory",
+    "/sys/devices/system/node",
+    "/sys/bus/memory",
+    "/sys/bus/node",
+    "/sys/module/memory_hotplug",
+)
 
 # Why every touch of a part of a mapping is SIGBUS: for each reason that holds it is moved up in its
 # backing file by so many bytes, far past the end of any device.
@@ -202,10 +215,12 @@ def c_header() -> str:
     structs = "\n".join(record.c_struct() for record in (HEADER, DEVICE, NODE, GRAVE, POISON, MESSAGE, REFUSAL))
     defines += "".join(f"#define DX_QUIRK_{name.upper()} {1 << bit:#x}\n" for bit, name in enumerate(QUIRKS))
     owned = ", ".join(f'"{path}"' for path in OWNED_PATHS)
+    on_demand = ", ".join(f'"{path}"' for path in SHOWN_ON_DEMAND)
     return (
         "/* Generated from session/layout.py: change it there. */\n"
         "#ifndef DX_LAYOUT_H\n#define DX_LAYOUT_H\n#include <stdint.h>\n\n"
-        f"{defines}#define DX_OWNED_PATHS {{ {owned} }}\n\n{structs}\n#endif\n"
+        f"{defines}#define DX_OWNED_PATHS {{ {owned} }}\n"
+        f"#define DX_SHOWN_ON_DEMAND {{ {on_demand} }}\n\n{structs}\n#endif\n"
     )
 
 

@@ -39,11 +39,13 @@ class Server:
         register_alias: Callable[[int, int], None],
         store: Callable[[str, bytes], None],
         refused: Callable[[int, str, Mapping[str, int]], None],
+        show_machine: Callable[[], None],
     ) -> None:
         self._backing_fd = backing_fd
         self._register_alias = register_alias
         self._store = store
         self._refused = refused
+        self._show_machine = show_machine
         self.agents = Agents()
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._selector = selectors.DefaultSelector()
@@ -93,9 +95,9 @@ class Server:
             request = self._parse(data)
             if request is None:
                 self._drop(connection)
-            elif request["type"] == layout.STORE:
+            elif request["type"] in (layout.STORE, layout.SHOW_MACHINE):
                 self._selector.unregister(connection)
-                threading.Thread(target=self._serve_store, args=(connection, request, data), daemon=True).start()
+                threading.Thread(target=self._serve_slowly, args=(connection, request, data), daemon=True).start()
             elif request["type"] == layout.LOG:
                 self._log(connection, request, data[layout.MESSAGE.size :])
             else:
@@ -117,17 +119,21 @@ class Server:
         expected = (layout.MESSAGE_MAGIC, layout.WIRE_VERSION, len(data))
         return request if (request["magic"], request["version"], request["length"]) == expected else None
 
-    def _serve_store(self, connection: socket.socket, request: dict[str, int], data: bytes) -> None:
+    def _serve_slowly(self, connection: socket.socket, request: dict[str, int], data: bytes) -> None:
         path, _, text = data[layout.MESSAGE.size :].partition(b"\0")
         status = 0
         try:
-            self._store(path.decode(errors="replace"), text)
+            if request["type"] == layout.STORE:
+                self._store(path.decode(errors="replace"), text)
+            else:
+                self._show_machine()
         except OSError as error:  # KernelError, or no memory to carry it out
             status = -(error.errno or errno.EIO)
         except UsageError:  # the engine is just closing
             status = -errno.ENODEV
         except Exception as error:  # whatever it is, the client must get an answer
-            print(f"daxemu: writing /{path.decode(errors='replace')}: {error!r}", file=sys.stderr)
+            what = f"writing /{path.decode(errors='replace')}" if path else "showing memory"
+            print(f"daxemu: {what}: {error!r}", file=sys.stderr)
             status = -errno.EIO
         with connection, suppress(OSError):
             answer = request | {"status": status, "length": layout.MESSAGE.size}

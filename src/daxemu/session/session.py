@@ -15,17 +15,20 @@ from daxemu.kernel.bus import DaxBus
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.flavour import Flavour
 from daxemu.kernel.kmsg import mmap_refused
+from daxemu.kernel.memory import Memory, MemoryBlock, NumaNode
 from daxemu.kernel.region import DaxRegion
 from daxemu.session import layout
 from daxemu.session.directory import SessionDirectory, sweep
 from daxemu.session.projection import Projection
 from daxemu.session.server import Server
 from daxemu.session.table import Table
-from daxemu.sysfs.directory import Tree
+from daxemu.sysfs.directory import File, Tree
 from daxemu.sysfs.tree import bus_tree, device_tree, region_tree
 
 if TYPE_CHECKING:
     import logging
+
+    from daxemu.sysfs.machine import Machine
 
 __all__ = ["PRELOAD_LIBRARY", "Session", "session_environ"]
 
@@ -57,7 +60,13 @@ class Session:
     """Directory, table, tree and server. Made when the first program is started; the engine tells it what changes."""
 
     def __init__(
-        self, *, major: int, flavour: Flavour, store: Callable[[str, bytes], None], name: str | None = None
+        self,
+        *,
+        major: int,
+        flavour: Flavour,
+        store: Callable[[str, bytes], None],
+        show_machine: Callable[[], None],
+        name: str | None = None,
     ) -> None:
         sweep()
         self._directory = SessionDirectory(name)
@@ -67,7 +76,12 @@ class Session:
         self._table = Table(self.path / "table", major=major, flavour=flavour)
         self._devices: dict[int, DevDax] = {}
         self._aliases: dict[int, int] = {}  # descriptors by slot of the table
-        self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, store, self._refused)
+        self._server = Server(
+            self.path / "sock", self._backing_fd, self._register_alias, store, self._refused, show_machine
+        )
+        self._machine: Machine | None = None
+        # Their directories are there from the start: a listing of the one above must name them.
+        self._projection.update({"machine": {f"{path[1:]}/": File(0o755, "") for path in layout.SHOWN_ON_DEMAND}})
 
     def environ(self) -> dict[str, str]:
         """Return the two variables by which a program finds the devices."""
@@ -158,6 +172,43 @@ class Session:
         except FileNotFoundError:  # a program has unlinked its node, as it may
             return
         self._table.set_node(minor, (node.st_dev, node.st_ino))
+
+    def show_machine(self, memory: Memory) -> None:
+        """Show memory and nodes, the machine's own as they are now; from then on they are kept up to date."""
+        from daxemu.sysfs.machine import read_machine
+
+        if self._projecting:
+            self._machine = read_machine()
+            parts = self._memory_parts(memory, memory.nodes)
+            for block in memory.blocks.values():
+                parts |= self._block_part(block)
+            self._projection.update(parts)
+
+    def show_memory(self, subject: Memory | MemoryBlock) -> None:
+        """Show a block, with its node, as it is now, or that it is gone; or what is about all memory."""
+        if self._machine is None or not self._projecting:
+            return
+        if isinstance(subject, MemoryBlock):
+            parts = self._memory_parts(subject.memory, [subject.node]) | self._block_part(subject)
+        else:
+            parts = self._memory_parts(subject, [])
+        self._projection.update(parts)
+
+    def _memory_parts(self, memory: Memory, nodes: Iterable[int]) -> dict[str, Tree]:
+        from daxemu.sysfs.memory import memory_tree, node_tree, nodes_tree
+
+        assert self._machine is not None
+        parts = {"memory": memory_tree(memory), "nodes": nodes_tree(memory, self._machine)}
+        for node in nodes:
+            there = node in memory.nodes
+            parts[f"node{node}"] = node_tree(NumaNode(memory, node), self._machine) if there else {}
+        return parts
+
+    @staticmethod
+    def _block_part(block: MemoryBlock) -> dict[str, Tree]:
+        from daxemu.sysfs.memory import block_tree
+
+        return {block.name: block_tree(block) if block.present else {}}
 
     def synchronise(self, device: DevDax) -> bool:
         """Revoke or restore the device's mappings in every process, as the table says; False if one has not done it."""

@@ -145,6 +145,10 @@ def _directories(core: DaxCore, path: str) -> Directories:
         if part in core.bus.devices:
             yield from _device_directories(core.bus.devices[part])
     yield from _bus_directories(core.bus)
+    if path.startswith(("sys/devices/system/", "sys/bus/")):
+        from daxemu.sysfs.memory import memory_directories  # few programs touch memory
+
+        yield from memory_directories(core.memory, path)
     for region in core.regions.values():
         yield from _region_directories(region)
 

@@ -31,16 +31,6 @@ static bool is_node_name(const char *name)
 	return *at == 0 || *at == '/';
 }
 
-static bool is_owned(const char *path)
-{
-	static const char *const owned[] = DX_OWNED_PATHS;
-
-	for (size_t i = 0; i < sizeof(owned) / sizeof(*owned); i++)
-		if (below(path, owned[i]))
-			return true;
-	return false;
-}
-
 /* Path below the session's directory; false if it grows too long. */
 static bool inner(const char *path, char out[PATH_MAX])
 {
@@ -140,8 +130,10 @@ static enum dx_where locate_sys(const char *path, char ours[PATH_MAX])
 {
 	struct stat st, real;
 
-	if (is_owned(path))
+	if (dx_owned(path)) {
+		dx_show(path);
 		return DX_TREE;
+	}
 	if (REAL(lstat)(ours, &st) < 0)
 		return DX_REAL;
 	if (S_ISDIR(st.st_mode) && REAL(lstat)(path, &real) == 0 && S_ISDIR(real.st_mode))
@@ -253,7 +245,7 @@ bool dx_hidden(const char *directory, const char *name)
 		return false;
 	if (snprintf(path, sizeof(path), "%s%s/%s", dx_session.directory, directory, name) >= (int)sizeof(path))
 		return false;
-	return REAL(lstat)(path, &st) == 0 || is_owned(path + dx_session.directory_length);
+	return REAL(lstat)(path, &st) == 0 || dx_owned(path + dx_session.directory_length);
 }
 
 void dx_update_cwd(void)
@@ -268,6 +260,6 @@ void dx_update_cwd(void)
 	if (dx_outer(path)) {
 		strcpy(dx_cwd, dx_outer(path));
 		cwd_in_session = true;
-	} else if (dx_locate(AT_FDCWD, path, &place) == DX_MERGED)
+	} else if (dx_locate(AT_FDCWD, path, &place) == DX_MERGED || dx_owned(path))
 		strcpy(dx_cwd, path);
 }

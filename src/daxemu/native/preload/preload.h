@@ -189,6 +189,20 @@ void dx_lock_directories(void);
 void dx_unlock_directories(void);
 void dx_reset_directories(void);
 
+/* -- owned.c --------------------------------------------------------------------------------- */
+
+/* Is it in a directory of which the machine's own is never seen? */
+bool dx_owned(const char *path);
+/* Have the engine show what it shows only when a program first looks, if this path is such. */
+void dx_show(const char *path);
+/* Is it open on something in a sysfs of the machine's? One call, no paths on the stack. */
+bool dx_is_sysfs(int fd);
+/*
+ * Is it open on a file of the machine's that such a directory hides, reached by a link of the
+ * machine's or from a directory that was open before? *path: where programs are to find it.
+ */
+bool dx_machine_file(int fd, char path[PATH_MAX]);
+
 /* -- paths.c --------------------------------------------------------------------------------- */
 
 enum dx_where {

@@ -94,6 +94,18 @@ static SLOW int open_by_descriptor(int fd, int flags)
 	return dx_marked(fd) ? reopened(fd, flags) : fd;
 }
 
+/* The kernel has opened a file that programs must not reach: they get the emulated one, or none. */
+static SLOW int open_instead(int fd, int flags)
+{
+	struct dx_place place;
+	char path[PATH_MAX];
+
+	if (!dx_machine_file(fd, path))
+		return fd;
+	close(fd);
+	return dx_edge(dx_locate(AT_FDCWD, path, &place) == DX_TREE ? open_tree(place.path, flags) : -ENOENT);
+}
+
 /* An open that the kernel has answered. */
 static int settle(int dirfd, const char *path, int flags, int fd)
 {
@@ -104,6 +116,8 @@ static int settle(int dirfd, const char *path, int flags, int fd)
 	if (unlikely(dx_by_descriptor(path)))
 		return open_by_descriptor(fd, flags);
 	dx_mark(fd, 0);
+	if (unlikely(flags & O_ACCMODE) && dx_is_sysfs(fd))
+		return open_instead(fd, flags);
 	if (unlikely(dx_maybe_view(path)) && dx_names_view(path))
 		dx_view(fd, flags);
 	return unlikely(dx_table_header(dx_session.table)->nr_aliases) ? open_alias(fd, flags) : fd;
@@ -125,7 +139,8 @@ static SLOW int open_ours(int dirfd, const char *path, int flags, mode_t mode)
 			dx_mark(fd, MARK_MERGED);
 		return fd;
 	default:
-		return settle(dirfd, path, flags, REAL(openat)(dirfd, path, flags, mode));
+		fd = settle(dirfd, path, flags, REAL(openat)(dirfd, path, flags, mode));
+		return fd >= 0 ? open_instead(fd, flags) : fd;
 	}
 }
 
@@ -212,13 +227,25 @@ static bool opens_ours(const char *path)
 	return dx_locate(AT_FDCWD, path, &place) != DX_REAL;
 }
 
+/* The same for what the C library has opened for writing. */
+static FILE *settle_stream(FILE *file, const char *mode)
+{
+	char path[PATH_MAX];
+
+	if (likely(!file || !dx_active() || (mode[0] == 'r' && !strchr(mode, '+')) || !dx_is_sysfs(fileno(file)) ||
+		   !dx_machine_file(fileno(file), path)))
+		return file;
+	fclose(file);
+	return fopen(path, mode);
+}
+
 EXPORT FILE *fopen(const char *path, const char *mode)
 {
 	FILE *file;
 	int fd;
 
 	if (likely(!opens_ours(path)))
-		return REAL(fopen)(path, mode);
+		return settle_stream(REAL(fopen)(path, mode), mode);
 	fd = open_common(AT_FDCWD, path, flags_of(mode), 0666);
 	if (fd < 0)
 		return NULL;
@@ -242,7 +269,7 @@ EXPORT FILE *freopen(const char *path, const char *mode, FILE *stream)
 	int fd;
 
 	if (likely(!opens_ours(path)))
-		return REAL(freopen)(path, mode, stream);
+		return settle_stream(REAL(freopen)(path, mode, stream), mode);
 	fd = open_common(AT_FDCWD, path, flags_of(mode), 0666);
 	if (fd < 0) {
 		fclose(stream);
