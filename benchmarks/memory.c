@@ -52,6 +52,19 @@ static void store(char *memory, size_t size, long count)
 	}
 }
 
+/* Each load waits for the one before. The memory holds zeros or ones everywhere, which the compiler does not know. */
+static void load(char *memory, size_t size, long count)
+{
+	uint64_t x = 88172645463325252ULL, last = 0;
+
+	for (long i = 0; i < count; i++) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		last = *(volatile uint64_t *)(memory + ((x ^ last) & (size - 8))) & 1;
+	}
+}
+
 static double now(void)
 {
 	struct timespec t;
@@ -74,7 +87,7 @@ int main(int argc, char *argv[])
 	while (fgets(line, sizeof(line), stdin) && sscanf(line, "%c %ld", &what, &count) == 2) {
 		double start = now();
 
-		(what == 'c' ? copy : store)(memory, size, count);
+		(what == 'c' ? copy : what == 'l' ? load : store)(memory, size, count);
 		printf("%.4f\n", (now() - start) / count);
 		fflush(stdout);
 	}

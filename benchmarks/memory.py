@@ -31,25 +31,28 @@ _WORK = {
 }
 
 
-def _backing(device: DaxDevice) -> Path:
+def backing_path(device: DaxDevice) -> Path:
     """The file behind a device, as this process has it open."""
     backing = device._device.backing
     assert isinstance(backing, BackingFile)
     return Path(f"/proc/{os.getpid()}/fd/{backing.fd}")
 
 
+def worker(start: Callable[..., subprocess.Popen[str]], path: str, size: int) -> Worker:
+    """Start the program that maps a device or file and works on it."""
+    line = [compile_program("memory"), path, str(size)]
+    return Worker(start(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+
+
 def _measure(rounds: int, turn: int) -> Iterator[tuple[str, Samples]]:
     with ExitStack() as stack:
         device = stack.enter_context(Engine()).add_region(_SIZE).devices[0]
-        raw: _Way = subprocess.Popen, str(_backing(device))
+        raw: _Way = subprocess.Popen, str(backing_path(device))
         ways: dict[str, _Way] = {"raw": raw, "emulated": (device.popen, device.path), "again": raw}
         workers = {}
         for name in [*ways][turn % 3 :] + [*ways][: turn % 3]:
             start, path = ways[name]
-            process = start(
-                [compile_program("memory"), path, str(_SIZE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            workers[name] = stack.enter_context(closing(Worker(process)))
+            workers[name] = stack.enter_context(closing(worker(start, path, _SIZE)))
         for work, (_, count) in _WORK.items():
             turns = {name: partial(worker.ask, f"{work} {count}") for name, worker in workers.items()}
             interleave(1, turns)

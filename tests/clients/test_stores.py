@@ -1,0 +1,55 @@
+"""The same programs over every backing store that works here: plugins bring more."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from daxemu.plugins import registered_stores
+from tests.conftest import require
+
+BACKENDS = [
+    backend
+    for store in registered_stores()
+    for backend in (["tmpfs:huge", "tmpfs:memfd"] if store.name == "tmpfs" else [store.name])
+]
+POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+FIO = "--name=v --ioengine=dev-dax --filename=/dev/dax0.0 --rw=randwrite --bs=4k --size=32m --verify=crc32c"
+DAXCTL = """
+daxctl disable-device dax0.0 && daxctl reconfigure-device -s 16M dax0.0 && daxctl create-device -s 8M && daxctl list
+"""
+
+
+@pytest.fixture
+def pages():
+    """Huge pages for a store that needs them, where root may set them aside."""
+    before = POOL.read_text() if POOL.exists() else None
+    if before is not None and int(before) < 64 and os.geteuid() == 0:
+        POOL.write_text("64")
+    yield
+    if before is not None and POOL.read_text() != before:
+        POOL.write_text(before)
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request, pages):
+    name, _, where = request.param.partition(":")
+    [store] = [store for store in registered_stores() if store.name == name]
+    probe = store.probe(where)
+    if not probe.available:
+        pytest.skip(f"{request.param}: {probe}")
+    return request.param
+
+
+def test_fio_verifies_what_it_wrote(daxemu_run, public_dir, backend):
+    require("fio")
+    options = ("--region", f"size=32M,backend={backend}")
+    result = daxemu_run("fio", *FIO.split(), "--thread", options=options, cwd=public_dir)
+    assert "err= 0" in result.stdout
+
+
+def test_daxctl_resizes_and_creates(daxemu_run, backend):
+    require("daxctl")
+    options = ("--region", f"size=32M,provider=hmem,backend={backend}")
+    result = daxemu_run("sh", "-c", DAXCTL, options=options)
+    assert '"chardev":"dax0.1"' in result.stdout.replace(" ", "")
