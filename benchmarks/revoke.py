@@ -3,43 +3,56 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from statistics import median
 
-from harness import Row, Worker, compile_program, milliseconds
+from harness import Row, Worker, compile_program, interleave, milliseconds, ratio
 
 from daxemu import Engine
+from daxemu.device import DaxDevice
 from daxemu.units import format_size
 
 _SIZES = (2 << 20, 64 << 20)
-_CLIENTS = (1, 10)
+_CLIENTS = (1, 10, 100)
 
 
-def _measure(size: int, clients: int, rounds: int) -> dict[str, float]:
-    with ExitStack() as stack:
-        device = stack.enter_context(Engine()).add_region(size).devices[0]
-        command = [str(compile_program("mapper")), device.path, str(size)]
-        workers = [
-            stack.enter_context(
-                closing(Worker(device.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)))
-            )
-            for _ in range(clients)
-        ]
-        samples: dict[str, list[float]] = {"kill": [], "revive": []}
-        for _ in range(rounds):
-            for worker in workers:
-                worker.ask("touch")  # every page is mapped when the revocation begins
-            samples["kill"].append(milliseconds(device.kill)())
-            samples["revive"].append(milliseconds(device.revive)())
-        return {name: median(values) for name, values in samples.items()}
+def _mapped(stack: ExitStack, size: int, clients: int) -> tuple[DaxDevice, list[Worker]]:
+    """A device on a machine of its own, and the clients that map it."""
+    device = stack.enter_context(Engine()).add_region(size).devices[0]
+    command = [str(compile_program("mapper")), device.path, str(size)]
+    pipe = subprocess.PIPE
+    workers = [
+        stack.enter_context(closing(Worker(device.popen(command, stdin=pipe, stdout=pipe, text=True))))
+        for _ in range(clients)
+    ]
+    return device, workers
+
+
+def _kill(device: DaxDevice, workers: list[Worker], revivals: list[float]) -> Callable[[], float]:
+    def turn() -> float:
+        for worker in workers:
+            worker.ask("touch")  # every page is mapped when the revocation begins
+        killed = milliseconds(device.kill)()
+        revivals.append(milliseconds(device.revive)())
+        return killed
+
+    return turn
 
 
 def measure(*, quick: bool) -> Iterator[Row]:
-    """For information: there is no budget."""
+    """For information: there is no budget. More clients should cost as much more, not the square of it."""
     for size in _SIZES:
-        for clients in _CLIENTS:
-            values = _measure(size, clients, 10 if quick else 60)
-            for name, value in values.items():
-                what = f"{name}() with {clients} client{'s' * (clients > 1)} of {format_size(size)}"
-                yield Row("revoke", what, value, unit="ms")
+        revivals: dict[int, list[float]] = {clients: [] for clients in _CLIENTS}
+        with ExitStack() as stack:
+            variants = {
+                str(clients): _kill(*_mapped(stack, size, clients), revivals[clients])
+                for clients in (_CLIENTS if size == _SIZES[0] else _CLIENTS[:2])
+            }
+            samples = interleave(10 if quick else 60, variants)
+        for name, values in samples.items():
+            what = f"{name} client{'s' * (name != '1')} of {format_size(size)}"
+            yield Row("revoke", f"kill() with {what}", median(values) * 1e3, unit="µs")
+            yield Row("revoke", f"revive() with {what}", median(revivals[int(name)]) * 1e3, unit="µs")
+            if name != "1":
+                yield Row("revoke", f"kill() with {what} : with 1", ratio(samples, name, "1"))
