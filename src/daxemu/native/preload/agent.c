@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "maps.h"
 #include "real.h"
 #include "vma.h"
 
@@ -201,6 +202,41 @@ static int start(int sock)
 
 static void (*forked)(void);
 
+struct next {
+	uint32_t from; /* minor */
+	bool found;
+	struct table_device device;
+};
+
+static int find_next(const struct dx_vma *vma, void *context)
+{
+	struct next *next = context;
+	struct table_device device;
+
+	if (!vma->shared || !dx_may_be_mapped((void *)vma->start, vma->end - vma->start) ||
+	    !dx_table_device_by_file(dx_session.table, vma->dev, vma->ino, &device) ||
+	    !(device.flags & DX_DEVICE_MOVABLE) || device.minor < next->from)
+		return 0;
+	if (!next->found || device.minor < next->device.minor)
+		next->device = device;
+	next->found = true;
+	return 0;
+}
+
+/* All devices that are mapped. The others may be thousands. */
+static void synchronise_mapped(void)
+{
+	struct next next = { .found = true };
+
+	while (next.found) {
+		next.found = false;
+		dx_each_vma(-1, find_next, &next);
+		if (next.found)
+			synchronise(&next.device, -1);
+		next.from = next.device.minor + 1;
+	}
+}
+
 /* After fork the child has the mappings and no agent. */
 static void after_fork_in_child(void)
 {
@@ -221,12 +257,7 @@ static void after_fork_in_child(void)
 	while (status == -EMFILE && dx_give_up_kept());
 	if (status == -ENXIO)
 		engine_gone();
-	for (uint32_t i = 0; i < dx_table_header(dx_session.table)->nr_devices; i++) {
-		struct table_device device;
-
-		if (dx_table_device(dx_session.table, i, &device) && (device.flags & DX_DEVICE_MOVABLE))
-			synchronise(&device, -1);
-	}
+	synchronise_mapped();
 	errno = saved;
 }
 
