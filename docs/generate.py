@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
+
 import daxemu
-import daxemu.cli
+import daxemu.cli._group
 from daxemu import backing, hookspecs, pytest_plugin
 from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
@@ -142,9 +144,19 @@ def _help(*command: str) -> str:
     return subprocess.run(line, capture_output=True, text=True, check=True, env=environment).stdout.rstrip()
 
 
+def _paths() -> Iterator[list[str]]:
+    """Every command, groups before what is in them."""
+    root = click.Context(daxemu.cli._group.daxemu)
+    for name in daxemu.cli.COMMANDS:
+        yield [name]
+        command = daxemu.cli._group.daxemu.get_command(root, name)
+        if isinstance(command, click.Group):
+            yield from ([name, below] for below in command.commands)
+
+
 def commands() -> str:
     """``--help`` of the command and of each subcommand."""
-    lines = [["daxemu"], *(["daxemu", name] for name in daxemu.cli.COMMANDS)]
+    lines = [["daxemu"], *(["daxemu", *path] for path in _paths())]
     return "\n\n".join(f"## {' '.join(line)}\n\n```text\n{_help(*line[1:])}\n```" for line in lines)
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from daxemu.device import DaxDevice
     from daxemu.engine import Engine
     from daxemu.errors import DaxBusError, DaxemuError, KernelError, UnavailableError, UsageError
+    from daxemu.faults import Fault, Faults
     from daxemu.file import DaxFile
     from daxemu.hookspecs import hookimpl
     from daxemu.kernel.uevent import Uevent
@@ -29,6 +30,8 @@ __all__ = [
     "DaxSnapshot",
     "DaxemuError",
     "Engine",
+    "Fault",
+    "Faults",
     "KernelError",
     "Kmsg",
     "KmsgRecord",
@@ -52,6 +55,8 @@ _HOMES = {
     "UnavailableError": "errors",
     "UsageError": "errors",
     "DaxFile": "file",
+    "Fault": "faults",
+    "Faults": "faults",
     "hookimpl": "hookspecs",
     "Uevent": "kernel.uevent",
     "Kmsg": "kmsg",

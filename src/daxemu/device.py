@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from daxemu.backing import BackingFile
 from daxemu.errors import KernelError
 from daxemu.file import DaxFile
+from daxemu.kernel.hotplug import Absent, plug_device, unplug_device
 from daxemu.launch.start import Launcher
 from daxemu.snapshot import DaxSnapshot
 from daxemu.units import format_size, parse_size
@@ -26,6 +28,7 @@ class DaxDevice(Launcher):
     def __init__(self, region: DaxRegion, device: DevDax) -> None:
         self.region = region
         self._device = device
+        self._absent: Absent | None = None
 
     def __repr__(self) -> str:
         return f"<DaxDevice {self.name} {format_size(self.size)}>"
@@ -73,8 +76,29 @@ class DaxDevice(Launcher):
         assert isinstance(self._device.backing, BackingFile)
         return self._device.backing
 
+    @property
+    def unplugged(self) -> bool:
+        """True from ``unplug`` until ``replug``, also when its region is unplugged."""
+        return self._absent is not None or self.region.unplugged
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it can be opened for reading alone; may be set.
+
+        Then opens for writing answer EROFS, as those of a write-protected disk, and mappings for
+        writing EACCES, also by files opened before; a mapping that was there can still be written to.
+        Device-dax itself knows no such state: the kernel lets programs map and write a device
+        whose region is read-only.
+        """
+        return self._device.read_only
+
+    @read_only.setter
+    def read_only(self, value: bool) -> None:
+        with self.engine._operation():
+            self._device.set_read_only(value)
+
     def open(self, mode: str = "r+") -> DaxFile:
-        """Open the device: ``r`` for reading, ``r+`` for both. Raises ENXIO if it is dead."""
+        """Open the device: ``r`` for reading, ``r+`` for both. ENXIO: it is dead. EROFS: it is read-only."""
         return DaxFile(self.engine, self._device, mode)
 
     def resize(self, size: int | str) -> None:
@@ -163,6 +187,56 @@ class DaxDevice(Launcher):
         with self.engine._operation():
             amount = self.size - start if length is None else parse_size(length)
             self._device.set_poison(start, amount, poisoned=poisoned)
+
+    def bind(self, driver: str = "device_dax") -> None:
+        """Give it to a driver. ENODEV: no such driver. EBUSY: it has one. ENXIO: it has size 0."""
+        with self.engine._operation() as core:
+            core.hand_over(self._device, driver)
+
+    def unbind(self) -> None:
+        """Take it from its driver: every mapping is revoked, opens answer ENXIO until ``bind``. ENODEV: it has none."""
+        with self.engine._operation() as core:
+            core.bus.unbind(self._device)
+
+    def unplug(self) -> None:
+        """Take its memory away without a warning; ``replug`` brings it back. A static region goes with its device.
+
+        Every mapping is revoked, node and attributes vanish, open files answer as those of a dead
+        device. Nobody else gets its name or its memory meanwhile. ENODEV: it is gone already.
+        """
+        with self.engine._operation():
+            if self.region._region.is_static:
+                self.region.unplug()
+                return
+            if not self._device.registered:
+                raise KernelError(errno.ENODEV, f"{self.name} is not there to be unplugged")
+            with self._memory_kept():
+                self._absent = unplug_device(self._device)
+
+    def replug(self) -> None:
+        """Bring it back as it was: name, size, alignment, driver and bytes.
+
+        Files and mappings from before stay dead, as they belong to a device that is gone.
+        EBUSY: it is not unplugged. ENODEV: its region is gone.
+        """
+        with self.engine._operation():
+            if self.region._region.is_static:
+                self.region.replug()
+                return
+            if self._absent is None:
+                raise KernelError(errno.EBUSY, f"{self.name} is not unplugged")
+            with self._memory_kept():
+                self._replace(plug_device(self._absent))
+            self._absent = None
+
+    def _memory_kept(self) -> AbstractContextManager[None]:
+        return self.engine._wiring.memories[self.region._region.start].kept()
+
+    def _replace(self, device: DevDax) -> None:
+        """It has come back as another object of the model."""
+        self.region._facades.pop(self._device, None)
+        self._device = device
+        self.region._facades[device] = self
 
     def destroy(self) -> None:
         """Remove the device, as ``daxctl destroy-device --force`` does: revoke, size 0, delete.

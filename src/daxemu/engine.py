@@ -7,12 +7,14 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from daxemu.backing.memory import RegionMemory
 from daxemu.device import DaxDevice
 from daxemu.errors import UsageError
+from daxemu.faults import Faults
 from daxemu.kernel.core import DEVICE_DAX, DaxCore
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.drivers import DRIVERS
@@ -28,6 +30,7 @@ from daxemu.launch.start import Launcher
 from daxemu.monitor import Monitor
 from daxemu.plugins import find_store as find_backend
 from daxemu.region import DaxRegion
+from daxemu.session.server import Handlers
 from daxemu.sysfs.tree import find_store
 from daxemu.units import format_size, parse_size
 from daxemu.wiring import Wiring
@@ -105,10 +108,34 @@ class Engine(Launcher):
     @property
     def regions(self) -> list[DaxRegion]:
         """All regions by id."""
-        return [self._facade(region) for region in self._core.regions.values()]
+        return [self._facade(region) for _, region in sorted(self._core.regions.items())]
+
+    def _find_region(self, number: int) -> DaxRegion:
+        """A region, also one that is unplugged. UsageError: there is none of that number."""
+        found = [region for region in self._regions.values() if region.id == number]
+        for region in sorted(found, key=lambda region: (not region._region.published, not region.unplugged)):
+            return region
+        raise UsageError(f"no region {number}; there are: {', '.join(str(r.id) for r in self.regions) or 'none'}")
+
+    def _find_device(self, name: str) -> DaxDevice:
+        """A device, also one that is unplugged. UsageError: there is none of that name."""
+        name = name.removeprefix("/dev/")
+        for device in self.devices:
+            if device.name == name:
+                return device
+        for region in self._regions.values():
+            for device in region._facades.values():
+                if device.name == name and device.unplugged:
+                    return device
+        raise UsageError(f"no device {name!r}; there are: {', '.join(d.name for d in self.devices) or 'none'}")
 
     def _facade(self, region: KernelRegion) -> DaxRegion:
         return self._regions.setdefault(region, DaxRegion(self, region))
+
+    def _replace(self, region: KernelRegion, facade: DaxRegion) -> None:
+        """A region has come back as another object of the model."""
+        del self._regions[region]
+        self._regions[facade._region] = facade
 
     @property
     def devices(self) -> list[DaxDevice]:
@@ -119,6 +146,11 @@ class Engine(Launcher):
     def kmsg(self) -> Kmsg:
         """What the emulated kernel logs, as dmesg would show it."""
         return self._wiring.kmsg
+
+    @property
+    def faults(self) -> Faults:
+        """What is to fail, or to take long."""
+        return self._wiring.faults
 
     def monitor(self) -> Monitor:
         """Listen for uevents from now on, as with pyudev: ``poll(timeout)``, or iterate."""
@@ -176,23 +208,27 @@ class Engine(Launcher):
                 raise UsageError(f"start {at:#x} is taken, or not a multiple of the alignment {format_size(alignment)}")
             self._wiring.memories[at] = RegionMemory(store, scrub=scrub, reserve=reserve)
             empty = not found.static if idle is None else idle
+            plug = partial(
+                core.add_region,
+                found,
+                start=at,
+                size=length,
+                align=alignment,
+                target_node=nodes[0],
+                numa_node=nodes[1],
+                idle=empty,
+                driver=driver,
+            )
             try:
-                region = core.add_region(
-                    found,
-                    start=at,
-                    size=length,
-                    align=alignment,
-                    target_node=nodes[0],
-                    numa_node=nodes[1],
-                    idle=empty,
-                    driver=driver,
-                )
+                region = plug()
             except BaseException:
                 self._wiring.memories.pop(at, None)
                 raise
             if start is None:
                 self._next_start = (at + length + _REGION_SPACING) // _REGION_SPACING * _REGION_SPACING
-            return self._facade(region)
+            facade = self._facade(region)
+            facade._plug = plug
+            return facade
 
     def environ(self) -> dict[str, str]:
         """Variables that make a program see the devices. The first call opens the session for them.
@@ -200,7 +236,8 @@ class Engine(Launcher):
         UsageError: the session cannot have the name it was to have.
         """
         with self._operation() as core:
-            return self._wiring.open_session(core, self._store, self._show_machine, self._session_name).environ()
+            handlers = Handlers(self._store, self._may_open, self._show_machine, self._command)
+            return self._wiring.open_session(core, handlers, self._session_name).environ()
 
     def write_attribute(self, path: str, text: str) -> None:
         """Write a sysfs attribute by its path without links, ``/sys/devices/…`` or ``/sys/bus/dax/drivers/…``.
@@ -213,7 +250,9 @@ class Engine(Launcher):
         """One write of an attribute. The kernel ends the text at the first zero byte."""
         text = data.partition(b"\0")[0].decode(errors="replace")
         with self._operation() as core:
-            find_store(core, path)(text)
+            store = find_store(core, path)
+            self._wiring.faults._meet("store", f"/{path}")
+            store(text)
             if self._wiring.session is not None:
                 self._wiring.session.show_bus(core.bus)
 
@@ -231,6 +270,7 @@ class Engine(Launcher):
                 return
             with ExitStack() as steps:
                 steps.callback(atexit.unregister, self.close)
+                steps.callback(self._wiring.close_memories)
                 for monitor in tuple(self._wiring.monitors):
                     steps.callback(monitor.close)
                 steps.callback(self._wiring.kmsg._close)
@@ -278,6 +318,18 @@ class Engine(Launcher):
                 core.hand_over(device, DEVICE_DAX)
             device.run()
 
-    def _open(self, device: DevDax) -> File:
+    def _open(self, device: DevDax, *, write: bool) -> File:
+        self._wiring.faults._meet("open", f"/dev/{device.name}")
         with self._operation() as core:
-            return dax_open(core, NodeInode(device.devt))
+            return dax_open(core, NodeInode(device.devt), write=write)
+
+    def _may_open(self, minor: int) -> None:
+        """A program is about to open a device. It holds no lock of ours, as it may be long before it may."""
+        name = next((d.name for d in tuple(self._core.bus.devices.values()) if d.devt.minor == minor), None)
+        if name is not None:
+            self._wiring.faults._meet("open", f"/dev/{name}")
+
+    def _command(self, request: bytes) -> bytes:
+        from daxemu.control import answer
+
+        return answer(self, request)

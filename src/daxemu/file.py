@@ -32,7 +32,7 @@ class DaxFile:
             raise UsageError(f"mode {mode!r}: open a device with 'r' or 'r+'")
         self._engine = engine
         self._device = device
-        self._description = engine._open(device)
+        self._description = engine._open(device, write=mode == "r+")
         assert isinstance(device.backing, BackingFile)
         try:
             self._fd = os.open(f"/proc/self/fd/{device.backing.fd}", _FLAGS[mode] | os.O_CLOEXEC)
@@ -78,9 +78,11 @@ class DaxFile:
         """
         start = parse_size(offset)
         size = max(self._device.size - start, 0) if length is None else parse_size(length)
-        write = self.writable if writable is None else writable
+        write = self.writable and not self._device.read_only if writable is None else writable
         if write and not self.writable:
             raise KernelError(errno.EACCES, f"{self._device.name} is open for reading only")
+        if write and self._device.read_only:
+            raise KernelError(errno.EACCES, f"{self._device.name} is read-only")
         prot = mmap.PROT_READ | (mmap.PROT_WRITE if write else 0)
         with self._engine._operation():
             self._mapped = True

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from daxemu.backing.store import BackingStore
     from daxemu.device import DaxDevice
     from daxemu.engine import Engine
+    from daxemu.faults import Point
     from daxemu.kernel.uevent import Uevent
     from daxemu.region import DaxRegion
 
@@ -25,6 +26,17 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def daxemu_register_backends() -> list[type[BackingStore]]:  # type: ignore[empty-body]
     """Return the classes of the backing stores that this plugin brings."""
+
+
+@hookspec(firstresult=True)
+def daxemu_fault(point: Point, path: str) -> int | None:
+    """A point where something may fail is passed: return the errno to fail with, or None to let it go well.
+
+    ``point`` is ``store`` (a write of the attribute at ``path``), ``open`` (an open of the device at
+    ``path``) or ``zap`` (the mappings of the device are about to be revoked; what is returned is not
+    heeded). The hook may take its time: it is waited for. It must not use the engine. Faults of
+    ``Engine.faults`` come first.
+    """
 
 
 @hookspec

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from daxemu.device import DaxDevice
 from daxemu.errors import KernelError
+from daxemu.kernel.ports import Event
 from daxemu.launch.start import Launcher
 from daxemu.units import format_size, parse_size
 
@@ -25,6 +27,8 @@ class DaxRegion(Launcher):
         self._engine = engine
         self._region = region
         self._facades: dict[DevDax, DaxDevice] = {}
+        self._plug: Callable[[], KernelRegion] | None = None  # makes it again
+        self._unplugged = False
 
     def __repr__(self) -> str:
         return f"<DaxRegion {self.id} {self.provider} {format_size(self.size)}>"
@@ -60,6 +64,11 @@ class DaxRegion(Launcher):
         return self._region.available_size()
 
     @property
+    def unplugged(self) -> bool:
+        """True from ``unplug`` until ``replug``."""
+        return self._unplugged
+
+    @property
     def devices(self) -> list[DaxDevice]:
         """Its devices that have a size, by id."""
         return [self._facade(device) for device in self._region.children.values() if device.size]
@@ -90,6 +99,43 @@ class DaxRegion(Launcher):
                 self._engine._resize(first, wanted)
                 return self._facade(first)
             return self._facade(core.create_device(self._region, wanted))
+
+    def unplug(self) -> None:
+        """Take the hardware away without a warning; ``replug`` brings it back.
+
+        Every mapping is revoked, devices, nodes and attributes vanish, open files answer as those of a
+        dead device. The bytes stay in the hardware. ENODEV: the region is gone already.
+        """
+        with self._engine._operation() as core:
+            if self._plug is None or not self._region.published:
+                raise KernelError(errno.ENODEV, f"region {self.id} is not there to be unplugged")
+            memory = self._engine._wiring.memories[self._region.start]
+            memory.unplugged = True
+            self._unplugged = True
+            core.remove_region(self._region)
+
+    def replug(self) -> None:
+        """Bring an unplugged region back, at the same addresses, with the bytes it had.
+
+        Devices come as at boot: one over all of the region, or none if it was added empty. Files and
+        mappings from before stay dead, as they belong to a device that is gone. EBUSY: it is plugged in.
+        """
+        with self._engine._operation() as core:
+            if not self._unplugged or self._plug is None:
+                raise KernelError(errno.EBUSY, f"region {self.id} is not unplugged")
+            before = self._region
+            self._region = self._plug()
+            self._unplugged = False
+            self._engine._wiring.memories[self._region.start].unplugged = False
+            self._engine._replace(before, self)
+            known = {facade.name: facade for facade in self._facades.values()}
+            self._facades = {}
+            self._region.badblocks.parts = before.badblocks.parts
+            for device in self._region.children.values():
+                if device.name in known:
+                    known[device.name]._replace(device)
+                if device.poison:
+                    core.publish(Event("poison", device))
 
     def remove(self) -> None:
         """Remove the region with its devices, as when the hardware is taken away."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from daxemu._core import move_mappings, sync_mappings
 from daxemu.backing.memory import DeviceMemory, RegionMemory
 from daxemu.errors import KernelError
+from daxemu.faults import Faults
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.memory import BootNodes, Memory, MemoryBlock
 from daxemu.kernel.ports import Event
 from daxemu.kernel.region import DaxRegion
 from daxemu.kmsg import Kmsg
 from daxemu.plugins import hooks
+from daxemu.session import layout
 from daxemu.session.layout import MOVED_POISONED
 from daxemu.session.session import Session
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from daxemu.kernel.ports import Backing
     from daxemu.kernel.uevent import Uevent
     from daxemu.monitor import Monitor
+    from daxemu.session.server import Handlers
 
 __all__ = ["Wiring"]
 
@@ -60,6 +62,7 @@ class Wiring:
         self.files: set[DaxFile] = set()  # that may have mappings in this interpreter
         self.session: Session | None = None
         self.kmsg = Kmsg()
+        self.faults = Faults(self._ask_as_needed)
         self.monitors: list[Monitor] = []
         self._untold: list[Event | Uevent] = []
 
@@ -90,7 +93,7 @@ class Wiring:
             return
         if self.session is not None:
             self.session.show_region(subject)
-        if event.action == "remove":
+        if event.action == "remove" and not self.memories[subject.start].unplugged:
             self.memories.pop(subject.start).close()
 
     def boot_nodes(self) -> BootNodes:
@@ -121,6 +124,11 @@ class Wiring:
                 import logging
 
                 logging.getLogger("daxemu").exception("the hook %s of a plugin failed", name)
+
+    def close_memories(self) -> None:
+        """Free what unplugged hardware holds."""
+        while self.memories:
+            self.memories.popitem()[1].close()
 
     def abandon(self, region: DaxRegion) -> None:
         """A region is about to go: what its devices give up need not be kept."""
@@ -166,19 +174,10 @@ class Wiring:
         assert isinstance(device.backing, DeviceMemory)
         return device.backing
 
-    def open_session(
-        self,
-        core: DaxCore,
-        store: Callable[[str, bytes], None],
-        show_machine: Callable[[], None],
-        name: str | None,
-    ) -> Session:
-        """Return the session; the first call makes it and shows what there is.
-
-        ``store`` writes attributes; ``show_machine`` shows memory and nodes, when a program first looks.
-        """
+    def open_session(self, core: DaxCore, handlers: Handlers, name: str | None) -> Session:
+        """Return the session; the first call makes it and shows what there is. Handlers carry out what is asked."""
         if self.session is None:
-            session = Session(major=core.major, flavour=core.flavour, store=store, show_machine=show_machine, name=name)
+            session = Session(major=core.major, flavour=core.flavour, handlers=handlers, name=name)
             try:
                 session.show_bus(core.bus)
                 for region in core.regions.values():
@@ -189,7 +188,13 @@ class Wiring:
                 session.close()
                 raise
             self.session = session
+            self._ask_as_needed()
         return self.session
+
+    def _ask_as_needed(self) -> None:
+        """Programs ask before they open a device where that may fail; else it costs them nothing."""
+        if self.session is not None:
+            self.session.set_asks(layout.ASK_OPEN if self.faults._has("open") else 0)
 
 
 class _Processes:
@@ -201,4 +206,5 @@ class _Processes:
 
     def unmap(self, first: int, last: int) -> None:  # noqa: ARG002
         """Revoke. The range is not looked at: a shrink has cut the file, all else revokes the whole."""
+        self._wiring.faults._meet("zap", f"/dev/{self._device.name}")
         self._wiring.synchronise(self._device)

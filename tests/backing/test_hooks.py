@@ -1,17 +1,20 @@
 """Plugins and the hooks that they implement."""
 
+import errno
 import importlib
 import os
+import subprocess
 from functools import partial
 
 import pytest
 
-from daxemu import Engine, UsageError, __version__, hookspecs
+from daxemu import Engine, KernelError, UsageError, __version__, hookspecs
 from daxemu.errors import UnavailableError
 from daxemu.plugins import find_store, hooks, list_plugins, load_plugins, registered_stores
 
 STORE = """
 import os
+import subprocess
 import daxemu
 from daxemu.backing import Probe
 from daxemu.backing.tmpfs import TmpfsStore
@@ -223,3 +226,37 @@ def test_nothing_is_loaded_to_tell_plugins_where_there_is_none(installed):
     with Engine() as engine:
         engine.add_region("2M")
         assert load_plugins.cache_info().currsize == 0
+
+
+TROUBLEMAKER = """
+import errno
+
+import daxemu
+
+seen = []
+
+@daxemu.hookimpl
+def daxemu_fault(point, path):
+    seen.append((point, path))
+    return errno.EIO if path.endswith("/dax1.0") else None
+"""
+
+
+def test_daxemu_fault_decides_what_fails(installed):
+    installed(trouble=TROUBLEMAKER)
+
+    with Engine() as engine:
+        good, bad = (engine.add_region("2M").devices[0] for _ in range(2))
+        good.open().close()
+        with pytest.raises(KernelError) as refused:
+            bad.open()
+        assert refused.value.errno == errno.EIO
+        assert good.run(["sh", "-c", "exec < /dev/dax0.0"]).returncode == 0
+        assert good.run(["sh", "-c", "exec < /dev/dax1.0"], stderr=subprocess.DEVNULL).returncode != 0
+        bad.kill()  # a revocation cannot fail
+        engine.write_attribute("/sys/bus/dax/drivers_autoprobe", "1")
+        seen = importlib.import_module("plugin_trouble").seen
+
+    assert ("open", "/dev/dax0.0") in seen
+    assert ("zap", "/dev/dax1.0") in seen
+    assert ("store", "/sys/bus/dax/drivers_autoprobe") in seen

@@ -70,6 +70,8 @@ def _command_options() -> list[tuple[str, str]]:
     root = daxemu.cli._group.daxemu
     commands = {"daxemu": root}
     commands |= {f"daxemu {name}": root.get_command(click.Context(root), name) for name in daxemu.cli.COMMANDS}
+    groups = {name: command for name, command in commands.items() if name != "daxemu" and hasattr(command, "commands")}
+    commands |= {f"{name} {below}": inner for name, group in groups.items() for below, inner in group.commands.items()}
     return [(name, option) for name, command in commands.items() for p in command.params for option in p.opts]
 
 

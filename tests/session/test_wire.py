@@ -1,15 +1,18 @@
 """The wire: versioned, length-checked, and not to be upset by anybody who writes to it."""
 
+import json
 import os
 import socket
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daxemu import Engine
-from daxemu.session import layout
+from daxemu import Engine, UsageError
+from daxemu.session import client, layout
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +177,70 @@ def test_a_client_that_does_not_wait_for_the_answer_is_heard(running):
     assert [record.text for record in engine.kmsg[before:]] in (
         [], ["device_dax dax0.0: hasty: dax_mmap: fail, attempted private mapping"]
     )  # fmt: skip
+
+
+def command(path: str, body: bytes, **fields) -> tuple[int, bytes]:
+    length = layout.MESSAGE.size + len(body)
+    with connect(path) as connection:
+        connection.send(message(type=layout.COMMAND, length=length, **fields) + body)
+        data = connection.recv(layout.MESSAGE.size + layout.COMMAND_MOST)
+    return (layout.MESSAGE.unpack(data)["status"], data[layout.MESSAGE.size :]) if data else (0, b"")
+
+
+def request(name: str, /, **arguments) -> bytes:
+    return json.dumps({"command": name, "arguments": arguments}).encode()
+
+
+def test_a_command_is_answered_in_json(running):
+    assert command(running[1], request("list-faults")) == (0, b'{"result": []}')
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"7",
+        b"{}",
+        b'{"command": "fly", "arguments": {}}',
+        b'{"command": "device", "arguments": 7}',
+        b'{"command": ["device"], "arguments": {}}',
+        request("device"),
+        request("device", name=7, verb="kill"),
+        request("device", name="dax0.0", verb="close"),
+        request("device", name="dax0.0", verb="kill", driver=7, more=1),
+        request("region", number=0, verb="_plug"),
+        request("region", number="0", verb="remove"),
+        request("add-region", spec=7),
+        request("add-fault", point=[], errno="EIO"),
+        request("add-fault", point="open", errno=[1]),
+        request("add-fault", point="open", path=7, errno="EIO"),
+        request("add-fault", point="open", delay="long"),
+        request("remove-fault", number="x"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_told_so(running, body):
+    engine, path = running
+
+    status, answer = command(path, body)
+
+    assert status == 0
+    assert list(json.loads(answer)) == ["error"]
+    assert engine.devices[0].alive
+    assert len(engine.faults) == 0
+
+
+def test_a_command_that_is_too_long_ends_the_connection(running):
+    assert command(running[1], b" " * layout.COMMAND_MOST)[1]
+    assert command(running[1], b" " * (layout.COMMAND_MOST + 1)) == (0, b"")
+
+
+def test_a_command_of_another_version_ends_the_connection(running):
+    assert command(running[1], request("list-faults"), version=layout.WIRE_VERSION + 1) == (0, b"")
+
+
+def test_the_command_line_says_so_when_it_is_not_understood(running, monkeypatch):
+    monkeypatch.setattr(client, "layout", SimpleNamespace(**vars(layout) | {"WIRE_VERSION": layout.WIRE_VERSION + 1}))
+    with pytest.raises(UsageError, match="another version's"):
+        client.command(Path(running[1]).parent, "list-faults")

@@ -43,13 +43,23 @@ class RegionMemory:
     def __init__(self, store: BackingStore, *, scrub: bool, reserve: bool = False) -> None:
         self.store = store
         self.abandoned = False  # about to be removed: nothing needs to be kept any more
+        self.unplugged = False  # pulled out, but to return: everything is kept
         self._scrub = scrub
         self._reserves = reserve or store.reserves
         self._fd = -1
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Meanwhile all that is given up is kept, whether or not it is scrubbed else."""
+        before, self.unplugged = self.unplugged, True
+        try:
+            yield
+        finally:
+            self.unplugged = before
+
     def park(self, file: BackingFile, pieces: list[_Piece], region_size: int) -> None:
         """Keep what a device is about to give up. On failure nobody has it but the device."""
-        if self._scrub or self.abandoned or not pieces:
+        if (self._scrub and not self.unplugged) or self.abandoned or not pieces:
             return
         if self._fd < 0:
             self._fd = self.store.park(region_size)

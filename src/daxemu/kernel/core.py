@@ -201,9 +201,17 @@ class DaxCore:
     # -- devices ------------------------------------------------------------------------------
 
     def create_device(
-        self, region: DaxRegion, size: int, *, driver: str = DEVICE_DAX, memmap_on_memory: bool = False
+        self,
+        region: DaxRegion,
+        size: int,
+        *,
+        driver: str = DEVICE_DAX,
+        memmap_on_memory: bool = False,
+        number: int | None = None,
     ) -> DevDax:
         """Make a device of ``size`` bytes: id, minor, inode, ranges, memory, then its place on the bus.
+
+        ``number`` is the id it must get, by default the lowest that is free.
 
         ENXIO: the region was removed. EINVAL: size not a multiple of max(align, 2 MiB), or a second
         device of a static region. ENOSPC: region full, or no device number left. Any later failure
@@ -218,7 +226,7 @@ class DaxCore:
             raise KernelError(errno.EINVAL, f"region {region.id} is static: it has its one device")
         if size > region.available_size():
             raise KernelError(errno.ENOSPC, f"region {region.id} has only {region.available_size()} bytes left")
-        device = self._initialize_device(region, size)
+        device = self._initialize_device(region, size, number)
         device.memmap_on_memory = memmap_on_memory
         with ExitStack() as undo:
             undo.callback(device.put)
@@ -252,10 +260,10 @@ class DaxCore:
         self.publish(Event("change", region))
         return device
 
-    def _initialize_device(self, region: DaxRegion, size: int) -> DevDax:
+    def _initialize_device(self, region: DaxRegion, size: int, number: int | None = None) -> DevDax:
         """Everything a device owns; from here on it is its last reference that gives this back."""
         with ExitStack() as undo:
-            device_id = region.ida.alloc()
+            device_id = region.ida.alloc() if number is None else region.ida.take(number)
             undo.callback(region.ida.free, device_id)
             device = DevDax(self, region, device_id)
             device.devt = Devt(self.major, self.minor_ida.alloc())

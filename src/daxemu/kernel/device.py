@@ -59,6 +59,7 @@ class DevDax:
         self.driver: Driver | None = None
         self.alive = False
         self.pgmap = False
+        self.read_only = False
         self.registered = False
         self.kref = 1
         self.memmap_on_memory = False
@@ -131,6 +132,16 @@ class DevDax:
             self.core.publish(Event("revive", self))
         except BaseException:
             self.kill()
+            raise
+
+    def set_read_only(self, read_only: bool) -> None:
+        """Refuse, or again allow, opens and mappings for writing. Mappings that are there stay as they are."""
+        before, self.read_only = self.read_only, read_only
+        try:
+            self.core.publish(Event("change", self))
+        except BaseException:
+            self.read_only = before
+            self.core.publish(Event("change", self))
             raise
 
     # -- broken memory ------------------------------------------------------------------------

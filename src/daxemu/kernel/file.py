@@ -127,16 +127,18 @@ class Vma:
         self.file.vmas.remove(self)
 
 
-def dax_open(core: DaxCore, node: NodeInode) -> File:
+def dax_open(core: DaxCore, node: NodeInode, *, write: bool = False) -> File:
     """Open a device through any node that carries its number.
 
     Points the opener's inode and file at the device's one address space, and adds S_DAX to the
-    inode's flags. ENXIO: no such device, no driver, or a dead device.
+    inode's flags. ENXIO: no such device, no driver, or a dead device. EROFS: for writing, and read-only.
     """
     device = core.chrdevs.lookup(node.i_rdev)
     assert isinstance(device, DevDax)
     if not device.alive:
         raise KernelError(errno.ENXIO, f"{device.name} is dead")
+    if write and device.read_only:
+        raise KernelError(errno.EROFS, f"{device.name} is read-only")
     node.i_mapping = device.inode.i_mapping
     node.i_mapping.host = device.inode
     node.i_flags |= S_DAX

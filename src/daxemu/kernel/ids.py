@@ -49,6 +49,18 @@ class Ida:
         self._used.add(number)
         return number
 
+    def take(self, number: int) -> int:
+        """Take this very number. Raises EBUSY if somebody has it."""
+        if number in self._used:
+            raise KernelError(errno.EBUSY, f"number {number} of the {self._what} is in use")
+        while self._next <= number:
+            heapq.heappush(self._freed, self._next)
+            self._next += 1
+        self._freed.remove(number)
+        heapq.heapify(self._freed)
+        self._used.add(number)
+        return number
+
     def free(self, number: int) -> None:
         """Give a number back."""
         self._used.remove(number)

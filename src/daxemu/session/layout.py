@@ -13,12 +13,17 @@ from typing import NamedTuple
 
 __all__ = [
     "AGENT",
+    "ASK_OPEN",
+    "ASK_TO_OPEN",
+    "COMMAND",
+    "COMMAND_MOST",
     "CONSTANTS",
     "DEVICE",
     "DEVICES_OFFSET",
     "DEVICE_ALIVE",
     "DEVICE_MOVABLE",
     "DEVICE_PRESENT",
+    "DEVICE_READ_ONLY",
     "GRAVE",
     "GRAVES_OFFSET",
     "HEADER",
@@ -118,12 +123,17 @@ HEADER = Record(
         "quirks": "Q",
         "nr_poison": "I",
         "poison_serial": "I",
+        "asks": "Q",
     },
 )
+
+# What clients ask the engine before they do it: bits of the header's ``asks``.
+ASK_OPEN = 1  # some open is to fail, or to take long
 
 DEVICE_PRESENT = 1
 DEVICE_ALIVE = 2
 DEVICE_MOVABLE = 4  # its mappings can be moved within their file
+DEVICE_READ_ONLY = 8
 
 # A device's slot is its minor. ``dev`` and ``ino`` name its backing file, the unified inode.
 DEVICE = Record(
@@ -171,6 +181,11 @@ STORE_MOST = 4096
 LOG = 6
 REFUSED_PRIVATE = 1
 REFUSED_UNALIGNED = 2
+# COMMAND carries a request of the command line as JSON; so does the answer.
+COMMAND = 8
+COMMAND_MOST = 1 << 16
+# ASK_TO_OPEN may take long; its answer says whether the device may be opened.
+ASK_TO_OPEN = 9
 
 MESSAGE = Record(
     "message",

@@ -12,24 +12,46 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from daxemu.errors import KernelError, UsageError
 from daxemu.session import layout
 from daxemu.session.agents import Agent, Agents
 
-__all__ = ["Server"]
+__all__ = ["Handlers", "Server"]
 
-# A request with the longest path and the most data.
-_LONGEST = layout.MESSAGE.size + 4096 + 1 + layout.STORE_MOST
+# The longest path and the most data; or a command.
+_LONGEST = layout.MESSAGE.size + max(4096 + 1 + layout.STORE_MOST, layout.COMMAND_MOST)
+_WITH_BODY = {layout.STORE, layout.COMMAND}
+_SLOW = _WITH_BODY | {layout.ASK_TO_OPEN, layout.SHOW_MACHINE}
+
+
+class Handlers(NamedTuple):
+    """What carries out requests that may take the engine's lock, or long: each gets a thread of its own.
+
+    ``store(path, data)`` writes an attribute; ``may_open(minor)`` decides whether a device may be
+    opened now; ``show_machine`` shows memory and nodes, when a program first looks. They raise OSError
+    to refuse. ``command(request)`` is the command line's, JSON in and out.
+    """
+
+    store: Callable[[str, bytes], None]
+    may_open: Callable[[int], None]
+    show_machine: Callable[[], None]
+    command: Callable[[bytes], bytes]
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int, int]:
+    """Process, user and group at the other end."""
+    pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid, gid
 
 
 class Server:
     """Answers requests on a socket, in a thread of its own; takes no lock that an operation of the engine holds.
 
     ``backing_fd(minor)`` gives the descriptor of a device's file, ``register_alias(minor, fd)``
-    learns of a node, ``store(path, data)`` writes an attribute; all raise KernelError to refuse.
-    ``refused(minor, comm, why)`` logs that a program's mapping was refused.
-    A store may take the engine's lock and wait for agents, so it gets a thread of its own.
+    learns of a node; both raise KernelError to refuse. ``refused(minor, comm, why)`` logs that a
+    program's mapping was refused. What else is asked for is the handlers'.
     """
 
     def __init__(
@@ -37,15 +59,13 @@ class Server:
         path: Path,
         backing_fd: Callable[[int], int],
         register_alias: Callable[[int, int], None],
-        store: Callable[[str, bytes], None],
+        handlers: Handlers,
         refused: Callable[[int, str, Mapping[str, int]], None],
-        show_machine: Callable[[], None],
     ) -> None:
         self._backing_fd = backing_fd
         self._register_alias = register_alias
-        self._store = store
+        self._handlers = handlers
         self._refused = refused
-        self._show_machine = show_machine
         self.agents = Agents()
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._selector = selectors.DefaultSelector()
@@ -95,7 +115,7 @@ class Server:
             request = self._parse(data)
             if request is None:
                 self._drop(connection)
-            elif request["type"] in (layout.STORE, layout.SHOW_MACHINE):
+            elif request["type"] in _SLOW:
                 self._selector.unregister(connection)
                 threading.Thread(target=self._serve_slowly, args=(connection, request, data), daemon=True).start()
             elif request["type"] == layout.LOG:
@@ -114,30 +134,40 @@ class Server:
         if len(data) < layout.MESSAGE.size:
             return None
         request = layout.MESSAGE.unpack(data)
-        if len(data) > layout.MESSAGE.size and request["type"] not in (layout.STORE, layout.LOG):
+        if len(data) > layout.MESSAGE.size and request["type"] not in (*_WITH_BODY, layout.LOG):
             return None
         expected = (layout.MESSAGE_MAGIC, layout.WIRE_VERSION, len(data))
         return request if (request["magic"], request["version"], request["length"]) == expected else None
 
     def _serve_slowly(self, connection: socket.socket, request: dict[str, int], data: bytes) -> None:
-        path, _, text = data[layout.MESSAGE.size :].partition(b"\0")
-        status = 0
+        status, answer = 0, b""
         try:
-            if request["type"] == layout.STORE:
-                self._store(path.decode(errors="replace"), text)
-            else:
-                self._show_machine()
+            answer = self._carry_out(connection, request, data[layout.MESSAGE.size :])
         except OSError as error:  # KernelError, or no memory to carry it out
             status = -(error.errno or errno.EIO)
         except UsageError:  # the engine is just closing
             status = -errno.ENODEV
         except Exception as error:  # whatever it is, the client must get an answer
-            what = f"writing /{path.decode(errors='replace')}" if path else "showing memory"
-            print(f"daxemu: {what}: {error!r}", file=sys.stderr)
+            print(f"daxemu: request {data[layout.MESSAGE.size :]!r}: {error!r}", file=sys.stderr)
             status = -errno.EIO
         with connection, suppress(OSError):
-            answer = request | {"status": status, "length": layout.MESSAGE.size}
-            connection.send(layout.MESSAGE.pack(**answer))
+            head = request | {"status": status, "length": layout.MESSAGE.size + len(answer)}
+            connection.send(layout.MESSAGE.pack(**head) + answer)
+
+    def _carry_out(self, connection: socket.socket, request: dict[str, int], body: bytes) -> bytes:
+        match request["type"]:
+            case layout.STORE:
+                path, _, text = body.partition(b"\0")
+                self._handlers.store(path.decode(errors="replace"), text)
+            case layout.ASK_TO_OPEN:
+                self._handlers.may_open(request["minor"])
+            case layout.SHOW_MACHINE:
+                self._handlers.show_machine()
+            case layout.COMMAND:
+                if _credentials(connection)[1] not in (0, os.geteuid()):
+                    raise KernelError(errno.EPERM, "only the user of a session commands it")
+                return self._handlers.command(body)
+        return b""
 
     def _log(self, connection: socket.socket, request: dict[str, int], data: bytes) -> None:
         if len(data) >= layout.REFUSAL.size:
@@ -167,8 +197,7 @@ class Server:
 
     def _adopt(self, connection: socket.socket) -> None:
         """From now on the engine speaks first on this connection."""
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        agent = Agent(struct.unpack("3i", credentials)[0], connection)
+        agent = Agent(_credentials(connection)[0], connection)
         self._selector.modify(connection, selectors.EVENT_READ, lambda _: self._hear(agent))
         self.agents.add(agent)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from daxemu.kernel.region import DaxRegion
 from daxemu.session import layout
 from daxemu.session.directory import SessionDirectory, sweep
 from daxemu.session.projection import Projection
-from daxemu.session.server import Server
+from daxemu.session.server import Handlers, Server
 from daxemu.session.table import Table
 from daxemu.sysfs.directory import File, Tree
 from daxemu.sysfs.tree import bus_tree, device_tree, region_tree
@@ -59,15 +59,7 @@ def session_environ(path: Path) -> dict[str, str]:
 class Session:
     """Directory, table, tree and server. Made when the first program is started; the engine tells it what changes."""
 
-    def __init__(
-        self,
-        *,
-        major: int,
-        flavour: Flavour,
-        store: Callable[[str, bytes], None],
-        show_machine: Callable[[], None],
-        name: str | None = None,
-    ) -> None:
+    def __init__(self, *, major: int, flavour: Flavour, handlers: Handlers, name: str | None = None) -> None:
         sweep()
         self._directory = SessionDirectory(name)
         self.path = self._directory.path
@@ -76,9 +68,7 @@ class Session:
         self._table = Table(self.path / "table", major=major, flavour=flavour)
         self._devices: dict[int, DevDax] = {}
         self._aliases: dict[int, int] = {}  # descriptors by slot of the table
-        self._server = Server(
-            self.path / "sock", self._backing_fd, self._register_alias, store, self._refused, show_machine
-        )
+        self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, handlers, self._refused)
         self._machine: Machine | None = None
         # Their directories are there from the start: a listing of the one above must name them.
         self._projection.update({"machine": {f"{path[1:]}/": File(0o755, "") for path in layout.SHOWN_ON_DEMAND}})
@@ -113,6 +103,10 @@ class Session:
             self._aliases[self._table.add_alias(minor, (status.st_dev, status.st_ino))] = held
         except OSError as error:
             raise KernelError(error.errno or errno.ENOSPC, f"no room for an alias: {error.strerror}") from error
+
+    def set_asks(self, asks: int) -> None:
+        """Have clients ask before they do what ``layout.ASK_…`` names."""
+        self._table.set_asks(asks)
 
     # -- what the engine tells ----------------------------------------------------------------
 
@@ -161,6 +155,7 @@ class Session:
             minor,
             alive=device.alive,
             movable=device.backing.movable,
+            read_only=device.read_only,
             identity=device.backing.identity,
             size=device.size,
             align=device.align,

@@ -54,16 +54,32 @@ class Table:
                 self._header[name] = value
                 self._write_header()
 
+    def set_asks(self, asks: int) -> None:
+        """Say what clients have to ask before they do it."""
+        with self._lock:
+            self._header["asks"] = asks
+            self._write_header()
+
     def check_room(self, minor: int) -> None:
         """Raise ENOSPC for a minor that the table has no room for."""
         if minor >= self._room:
             raise KernelError(errno.ENOSPC, f"a session shows at most {self._room} devices to programs")
 
     def set_device(
-        self, minor: int, *, alive: bool, movable: bool, identity: tuple[int, int], size: int, align: int, **name: int
+        self,
+        minor: int,
+        *,
+        alive: bool,
+        movable: bool,
+        read_only: bool,
+        identity: tuple[int, int],
+        size: int,
+        align: int,
+        **name: int,
     ) -> None:
         """Show a device."""
         flags = layout.DEVICE_PRESENT | layout.DEVICE_ALIVE * alive | layout.DEVICE_MOVABLE * movable
+        flags |= layout.DEVICE_READ_ONLY * read_only
         dev, ino = identity
         record = layout.DEVICE.pack(flags=flags, minor=minor, dev=dev, ino=ino, size=size, align=align, **name)
         table_write(self._memory, layout.DEVICES_OFFSET + minor * layout.DEVICE.size, record)

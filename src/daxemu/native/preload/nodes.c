@@ -113,6 +113,14 @@ int dx_open_device(uint32_t minor, int flags)
 		return -ENOTDIR;
 	if (!dx_table_device(dx_session.table, minor, &device) || !(device.flags & DX_DEVICE_ALIVE))
 		return -ENXIO;
+	if (unlikely(dx_table_header(dx_session.table)->asks & DX_ASK_OPEN)) {
+		int status = dx_ask_to_open(minor);
+
+		if (status < 0)
+			return status;
+	}
+	if ((device.flags & DX_DEVICE_READ_ONLY) && (flags & O_ACCMODE) != O_RDONLY)
+		return -EROFS;
 	if (flags & O_DIRECT)
 		return -EINVAL;
 	fd = dx_backing(&device);

@@ -82,6 +82,8 @@ int dx_connect(void);
 int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd);
 /* Have the kernel's log tell why a mapping was refused, if the engine listens; waits for it a second at most. */
 void dx_log_refusal(uint32_t minor, const struct refusal *why);
+/* May the device be opened now? The engine decides, and may take its time; 0 or -errno. */
+int dx_ask_to_open(uint32_t minor);
 /* A descriptor of the device's backing file, kept for the life of the process; or -errno. */
 int dx_backing(const struct table_device *device);
 /* The same if there is one already, else -1. */

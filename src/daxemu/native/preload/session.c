@@ -175,6 +175,13 @@ static int receive(int sock, struct message *message, uint32_t type, int *answer
 	return message->status;
 }
 
+static void wait_long(int sock)
+{
+	struct timeval patience = { .tv_sec = 600 }; /* the engine may wait for other requests, and for clients */
+
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+}
+
 int dx_request_store(int sock, const char *path, const void *data, size_t n)
 {
 	size_t path_size = strlen(path) + 1;
@@ -182,9 +189,8 @@ int dx_request_store(int sock, const char *path, const void *data, size_t n)
 				   .length = sizeof(message) + path_size + n };
 	struct iovec body[] = { { &message, sizeof(message) }, { (void *)path, path_size }, { (void *)data, n } };
 	struct msghdr header = { .msg_iov = body, .msg_iovlen = 3 };
-	struct timeval patience = { .tv_sec = 600 }; /* the engine may wait for other stores, and for clients */
 
-	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	wait_long(sock);
 	if (sendmsg(sock, &header, MSG_NOSIGNAL) < 0)
 		return -ENODEV;
 	return receive(sock, &message, DX_STORE, NULL);
@@ -223,6 +229,18 @@ int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd)
 		n = sendmsg(sock, &header, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -ENXIO : receive(sock, &message, type, answer_fd);
+}
+
+int dx_ask_to_open(uint32_t minor)
+{
+	int sock = dx_connect(), status;
+
+	if (sock < 0)
+		return sock;
+	wait_long(sock);
+	status = dx_request(sock, DX_ASK_TO_OPEN, minor, -1, NULL);
+	close(sock);
+	return status;
 }
 
 /* Kept descriptors go where programs do not look for theirs. */

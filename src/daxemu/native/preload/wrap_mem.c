@@ -32,6 +32,8 @@ static long map_device(struct dx_map *map, const struct table_device *device)
 	if (status < 0)
 		return status;
 	map->mode = REAL(fcntl)(map->fd, F_GETFL) & O_ACCMODE;
+	if (map->mode == O_RDWR && (device->flags & DX_DEVICE_READ_ONLY))
+		map->mode = O_RDONLY;
 	map->alive = is_alive(device);
 	map->align = device->align ? device->align : 4096;
 	if ((map->flags & MAP_STACK) && map->align > 4096 && dx_quirk(DX_QUIRK_STACK_FORBIDS_HUGE))
