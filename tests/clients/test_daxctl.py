@@ -28,6 +28,7 @@ def test_daxctl_prints_human_readable_units(daxemu_run):
 def test_daxctl_shows_the_space_left_in_a_dynamic_region(daxemu_run):
     require("daxctl")
     options = ("--region", "provider=hmem,size=32M", "--region", "provider=pmem,size=16M,align=4K")
+    options += ("--region", "provider=cxl,size=8M,target_node=3")
 
     regions = json.loads(daxemu_run("daxctl", "list", "-R", "-D", "-i", options=options).stdout)
 
@@ -35,3 +36,5 @@ def test_daxctl_shows_the_space_left_in_a_dynamic_region(daxemu_run):
     assert by_id[0]["path"] == "/platform/hmem.0"
     assert by_id[1]["align"] == 4096
     assert [device["chardev"] for device in by_id[1]["devices"]] == ["dax1.0"]
+    assert by_id[2]["path"] == "/platform/cxl_acpi.0/root0/decoder0.0/region2/dax_region2"
+    assert [device["target_node"] for device in by_id[2]["devices"]] == [3]
