@@ -28,6 +28,7 @@ QUIRKS = {
     "configures it. Otherwise it stays offline.",
     "crash_hotplug": "The directory of memory blocks has the attribute `crash_hotplug`.",
     "fallocate_mix_einval": "fallocate modes that do not go together are EINVAL. Otherwise they are EOPNOTSUPP.",
+    "seals_mappings": "There is mseal.",
 }
 
 
@@ -46,6 +47,7 @@ class Flavour(NamedTuple):
     probe_failure_is_error: bool
     memory_comes_online: bool
     crash_hotplug: bool
+    seals_mappings: bool
 
 
 FLAVOURS = {
@@ -64,6 +66,7 @@ FLAVOURS = {
             probe_failure_is_error=False,
             memory_comes_online=False,
             crash_hotplug=False,
+            seals_mappings=False,
         ),
         Flavour(
             "6.12",
@@ -78,6 +81,7 @@ FLAVOURS = {
             probe_failure_is_error=True,
             memory_comes_online=True,
             crash_hotplug=True,
+            seals_mappings=True,
         ),
     )
 }

@@ -215,7 +215,7 @@ MOVED_POISONED = 1 << 52  # the memory is broken
 MOVED = MOVED_DEAD | MOVED_REFUSED | MOVED_POISONED
 
 # The flavour's quirks that the C side has to know, by the names that they have there; bits of the header's ``quirks``.
-QUIRKS = ("fixed_splits_enomem", "stack_forbids_huge", "fallocate_mix_einval")
+QUIRKS = ("fixed_splits_enomem", "stack_forbids_huge", "fallocate_mix_einval", "seals_mappings")
 
 CONSTANTS = {
     name: value

@@ -180,7 +180,12 @@ long dx_map(const struct dx_map *map)
 	if (result == 0)
 		result = check_room(map, room, rounded, at);
 	if (result == 0)
-		result = map_file(room, rounded, map->prot, populate, map->fd, place_in_file(map, rounded));
+		result = map_file(room, rounded, map->unlocked ? PROT_NONE : map->prot, populate, map->fd,
+				  place_in_file(map, rounded));
+	if (result >= 0 && map->unlocked) {
+		syscall(SYS_munlock, room, rounded);
+		syscall(SYS_mprotect, room, rounded, map->prot);
+	}
 	if (result < 0 && !(map->flags & MAP_FIXED))
 		syscall(SYS_munmap, room, rounded);
 	return result;

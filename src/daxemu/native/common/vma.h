@@ -24,6 +24,7 @@ struct dx_map {
 	int over; /* -errno if what lies at a fixed address cannot be taken away */
 	bool alive;
 	uint64_t align;
+	bool unlocked; /* new mappings are locked and populated, but this one must not be */
 	uint64_t reasons; /* DX_MOVED_… that hold from the begin */
 	struct refusal *why; /* is told what the kernel logs of a refusal, if anything; may be NULL */
 };

@@ -64,13 +64,15 @@ static int synchronise(const struct table_device *device, int maps)
 
 static void serve(const struct message *request)
 {
-	struct table_device device;
+	struct table_device device = { 0 };
 	struct message answer = *request;
 
 	answer.status = 0;
 	dx_lock_mappings();
 	if (dx_table_device(dx_session.table, request->minor, &device) && (device.flags & DX_DEVICE_MOVABLE))
 		answer.status = synchronise(&device, agent.maps);
+	if (!(device.flags & DX_DEVICE_ALIVE)) /* what it has revoked is to be faulted in again */
+		dx_settle_refusals(agent.maps);
 	dx_unlock_mappings();
 	syscall(SYS_sendto, agent.sock, &answer, sizeof(answer), MSG_NOSIGNAL, NULL, 0);
 }
@@ -258,6 +260,7 @@ static void after_fork_in_child(void)
 	if (status == -ENXIO)
 		engine_gone();
 	synchronise_mapped();
+	dx_settle_refusals(-1); /* its page tables are empty */
 	errno = saved;
 }
 

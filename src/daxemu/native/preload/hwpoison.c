@@ -6,20 +6,11 @@
  */
 #include "preload.h"
 
-#include <linux/capability.h>
 #include <signal.h>
 #include <sys/syscall.h>
 
 #include "maps.h"
 #include "real.h"
-
-static bool is_capable(void)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
-
-	return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & (1U << CAP_SYS_ADMIN));
-}
 
 /* May the kernel read there for this process? Where it cannot be asked, yes. */
 static bool is_readable(uintptr_t at)
@@ -75,7 +66,7 @@ int dx_hwpoison(uintptr_t start, uintptr_t end)
 {
 	uintptr_t first = 0;
 	uint64_t align = 0, first_align = 0;
-	int status = is_capable() ? 0 : -EPERM;
+	int status = dx_is_capable(CAP_SYS_ADMIN) ? 0 : -EPERM;
 
 	for (uintptr_t at = start; status == 0 && at < end; at = (at & ~(align - 1)) + align) {
 		status = find_block(at, &align);

@@ -252,12 +252,50 @@ const char *dx_outer(const char *path);
 bool dx_hidden(const char *directory, const char *name);
 void dx_update_cwd(void);
 
-/* -- readonly.c ------------------------------------------------------------------------------ */
+/* -- ranges.c -------------------------------------------------------------------------------- */
 
-/* A mapping that must never be written: note it, false if there is no room; ask for it; forget it. */
-bool dx_note_readonly(const void *at, size_t length);
-bool dx_is_readonly(const void *at, size_t length);
-void dx_forget_readonly(const void *at, size_t length);
+/*
+ * Ranges of addresses with something to remember of the mappings of devices there; changed with the mappings locked.
+ * What a program unmaps behind our back is forgotten when something is mapped there.
+ */
+enum { DX_RANGES = 64 };
+struct dx_range {
+	uintptr_t start, end;
+};
+struct dx_ranges {
+	bool used; /* ever */
+	struct dx_range of[DX_RANGES];
+};
+
+/*
+ * Made by a descriptor for reading: to be revoked like any other they are really made by one for reading and writing,
+ * since only such a mapping can the kernel move in place; so it is here that mprotect learns what must not be written.
+ */
+extern struct dx_ranges dx_readonly;
+extern struct dx_ranges dx_no_huge; /* told to do without huge pages */
+extern struct dx_ranges dx_sealed; /* by mseal */
+
+/* False if there is no room. */
+bool dx_add_range(struct dx_ranges *ranges, const void *at, size_t length);
+/* Does any of it lie in one? */
+bool dx_in_ranges(const struct dx_ranges *ranges, const void *at, size_t length);
+void dx_remove_range(struct dx_ranges *ranges, const void *at, size_t length);
+/* Of every kind: the mapping is gone, or has been moved. */
+void dx_forget_ranges(const void *at, size_t length);
+void dx_move_ranges(const void *old, size_t old_length, const void *new, size_t length, bool keeps_old);
+
+/* -- refusals.c ------------------------------------------------------------------------------ */
+
+/* Is any page of this range in the page tables? */
+bool dx_is_present(uintptr_t start, uintptr_t end);
+/* From now on there are mappings with an end off the alignment. */
+void dx_note_unaligned(void);
+/*
+ * The driver refuses faults where it is to do without huge pages, and in mappings off the alignment; what is in the page
+ * tables already needs no fault. Call with the mappings locked, after whatever changes mappings or takes pages away. MAPS
+ * as for dx_each_vma.
+ */
+void dx_settle_refusals(int maps);
 
 /* -- wrap_vma.c ------------------------------------------------------------------------------ */
 
@@ -277,11 +315,20 @@ struct dx_survey {
 	uintptr_t start, end;
 	bool any; /* a device is mapped somewhere in it */
 	bool split; /* an end lies within a mapping, off its alignment */
+	bool hole; /* something in it is not mapped */
 	uint64_t align;
+	uint32_t minor;
+	uintptr_t lowest, highest; /* ends of the devices' mappings that it touches */
+	uintptr_t seen; /* up to where */
 };
 struct dx_survey dx_survey(const void *at, size_t length);
 /* Would taking this range away split the mapping of a device off its alignment? */
 bool dx_would_split(const void *at, size_t length);
+
+/* -- wrap_lock.c ----------------------------------------------------------------------------- */
+
+/* Has the program asked for all that it maps from now on to be locked? */
+extern bool dx_locks_future;
 
 /* -- poison.c -------------------------------------------------------------------------------- */
 

@@ -31,7 +31,8 @@
 	X(readlink) X(readlinkat) X(realpath) X(chdir) X(fchdir) X(getcwd) \
 	X(opendir) X(fdopendir) X(readdir) X(rewinddir) X(closedir) X(glob) \
 	X(mknod) X(mknodat) X(unlink) X(unlinkat) X(chmod) X(fchmodat) X(chown) X(lchown) X(fchownat) X(truncate) \
-	X(mmap) X(munmap) X(mprotect) X(madvise) X(mremap) X(msync) X(read) X(pread) X(readv) X(preadv) X(write) X(pwrite) X(writev) X(pwritev) \
+	X(mmap) X(munmap) X(mprotect) X(pkey_mprotect) X(mlock) X(mlock2) X(mlockall) X(munlockall) X(mincore) \
+	X(remap_file_pages) X(process_madvise) X(syscall) X(madvise) X(mremap) X(msync) X(read) X(pread) X(readv) X(preadv) X(write) X(pwrite) X(writev) X(pwritev) \
 	X(lseek) X(ftruncate) X(fallocate) X(posix_fallocate) X(fsync) X(fdatasync) X(ioctl) \
 	X(sendfile) X(splice) X(tee) X(copy_file_range) X(sync_file_range) X(readahead) \
 	X(dup) X(dup2) X(dup3) X(fcntl) X(recvmsg) X(fileno) X(_Fork) X(preadv2) X(pwritev2) X(fchmod) X(fchown) X(statvfs) X(remove) X(renameat) X(swapon) \

@@ -79,7 +79,7 @@ static void show_flags(struct dx_text *out, const char *line, size_t length, con
 {
 	static const char changed[][3] = { "lo", "nh", "hg", "mg", "sd", "sh", "mw" };
 	const struct dx_vma *vma = &shown->vma;
-	bool readonly = shown->own && dx_is_readonly((void *)vma->start, vma->end - vma->start);
+	bool readonly = shown->own && dx_in_ranges(&dx_readonly, (void *)vma->start, vma->end - vma->start);
 	size_t n = sizeof(changed) / sizeof(*changed) - (readonly ? 0 : 2);
 
 	dx_text_append(out, "VmFlags:", 8);

@@ -4,6 +4,7 @@
 
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <linux/userfaultfd.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -42,6 +43,12 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	va_start(arguments, request);
 	argument = va_arg(arguments, void *);
 	va_end(arguments);
+	if (unlikely(request == UFFDIO_REGISTER) && argument) {
+		const struct uffdio_range *range = &((struct uffdio_register *)argument)->range;
+
+		if (dx_survey((void *)range->start, range->len).any) /* faults of a device are its driver's */
+			return dx_refuse(EINVAL);
+	}
 	if (unlikely(dx_on_device(fd)))
 		return control_device(fd, request, argument);
 	return REAL(ioctl)(fd, request, argument);

@@ -26,7 +26,7 @@ static long map_device(struct dx_map *map, const struct table_device *device)
 {
 	int status = dx_agent_ensure();
 	struct refusal why = { 0 };
-	bool alive;
+	bool alive, no_huge;
 	long result;
 
 	if (status < 0)
@@ -36,18 +36,20 @@ static long map_device(struct dx_map *map, const struct table_device *device)
 		map->mode = O_RDONLY;
 	map->alive = is_alive(device);
 	map->align = device->align ? device->align : 4096;
-	if ((map->flags & MAP_STACK) && map->align > 4096 && dx_quirk(DX_QUIRK_STACK_FORBIDS_HUGE))
-		map->reasons = DX_MOVED_REFUSED;
+	no_huge = (map->flags & MAP_STACK) && map->align > 4096 && dx_quirk(DX_QUIRK_STACK_FORBIDS_HUGE);
+	map->reasons = no_huge ? DX_MOVED_REFUSED : 0;
 	if (map->mode == O_RDONLY)
 		map->fd = writable(device, map->fd);
 	map->why = &why;
+	map->unlocked = dx_locks_future;
 	result = dx_map(map);
 	if (why.reason)
 		dx_log_refusal(device->minor, &why);
 	if (result < 0)
 		return result;
-	dx_forget_readonly((void *)result, map->length);
-	if (map->mode == O_RDONLY && !dx_note_readonly((void *)result, map->length)) {
+	dx_forget_ranges((void *)result, map->length);
+	if ((map->mode == O_RDONLY && !dx_add_range(&dx_readonly, (void *)result, map->length)) ||
+	    (no_huge && !dx_add_range(&dx_no_huge, (void *)result, map->length))) {
 		REAL(munmap)((void *)result, map->length);
 		return -ENOMEM;
 	}
@@ -77,7 +79,7 @@ static SLOW long map_over(const struct dx_map *map)
 	result = (long)REAL(mmap)(map->hint, map->length, map->prot, map->flags, map->fd, map->offset);
 	if (result == -1)
 		return -errno;
-	dx_forget_readonly(map->hint, map->length);
+	dx_forget_ranges(map->hint, map->length);
 	return result;
 }
 
@@ -93,10 +95,14 @@ EXPORT void *mmap(void *hint, size_t length, int prot, int flags, int fd, off_t 
 	if (likely(!over && !ours))
 		return REAL(mmap)(hint, length, prot, flags, fd, offset);
 	map = (struct dx_map){ .hint = hint, .length = length, .prot = prot, .flags = flags, .offset = offset, .fd = fd };
-	if (over && dx_would_split(hint, length))
+	if (over && dx_in_ranges(&dx_sealed, hint, length))
+		map.over = -EPERM;
+	else if (over && dx_would_split(hint, length))
 		map.over = dx_quirk(DX_QUIRK_FIXED_SPLITS_ENOMEM) ? -ENOMEM : -EINVAL;
 	dx_lock_mappings();
 	result = ours ? map_device(&map, &device) : map_over(&map);
+	if (over)
+		dx_settle_refusals(-1);
 	dx_unlock_mappings();
 	return result < 0 ? (void *)dx_edge(result) : (void *)result;
 }

@@ -79,10 +79,17 @@ static int look(const struct dx_vma *vma, void *context)
 	struct dx_survey *survey = context;
 	struct table_device device;
 
-	if (vma->start >= survey->end || vma->end <= survey->start || !vma->shared ||
-	    !dx_table_device_by_file(dx_session.table, vma->dev, vma->ino, &device))
+	if (vma->start >= survey->end || vma->end <= survey->start)
 		return 0;
+	survey->hole |= vma->start > survey->seen;
+	survey->seen = vma->end;
+	if (!vma->shared || !dx_table_device_by_file(dx_session.table, vma->dev, vma->ino, &device))
+		return 0;
+	if (!survey->any)
+		survey->lowest = vma->start;
+	survey->highest = vma->end;
 	survey->any = true;
+	survey->minor = device.minor;
 	survey->align = device.align ? device.align : 4096;
 	if (survey->start > vma->start && (survey->start & (survey->align - 1)))
 		survey->split = true;
@@ -96,8 +103,10 @@ struct dx_survey dx_survey(const void *at, size_t length)
 	struct dx_survey result = { .start = (uintptr_t)at, .end = ((uintptr_t)at + length + 4095) & ~4095UL };
 	int saved = errno;
 
+	result.seen = result.start;
 	if (dx_may_be_mapped(at, length))
 		dx_each_vma(-1, look, &result);
+	result.hole |= result.seen < result.end;
 	errno = saved;
 	return result;
 }
@@ -107,95 +116,58 @@ bool dx_would_split(const void *at, size_t length)
 	return dx_survey(at, length).split;
 }
 
+/* Do what changes the mappings of devices, with their kinds of mappings in order afterwards. */
+#define CHANGE(call)                                                                                                   \
+	({                                                                                                             \
+		int result_, error_;                                                                                   \
+		dx_lock_mappings();                                                                                    \
+		result_ = (call);                                                                                      \
+		error_ = errno;                                                                                        \
+		dx_settle_refusals(-1);                                                                                \
+		dx_unlock_mappings();                                                                                  \
+		errno = error_;                                                                                        \
+		result_;                                                                                               \
+	})
+
+static int unmap(void *at, size_t length)
+{
+	int result;
+
+	if (dx_in_ranges(&dx_sealed, at, length))
+		return dx_refuse(EPERM);
+	result = dx_would_split(at, length) ? dx_refuse(EINVAL) : REAL(munmap)(at, length);
+	if (result == 0)
+		dx_forget_ranges(at, length);
+	return result;
+}
+
 EXPORT int munmap(void *at, size_t length)
 {
-	int result, error;
+	return likely(!dx_may_be_mapped(at, length)) ? REAL(munmap)(at, length) : CHANGE(unmap(at, length));
+}
 
-	if (likely(!dx_may_be_mapped(at, length)))
-		return REAL(munmap)(at, length);
-	dx_lock_mappings();
-	result = dx_would_split(at, length) ? dx_refuse(EINVAL) : REAL(munmap)(at, length);
-	error = errno;
-	if (result == 0)
-		dx_forget_readonly(at, length);
-	dx_unlock_mappings();
-	errno = error;
-	return result;
+/* KEY as for pkey_mprotect, or -1. */
+static int protect(void *at, size_t length, int prot, int key)
+{
+	struct dx_survey seen = dx_survey(at, length);
+
+	if (seen.any && dx_in_ranges(&dx_sealed, at, length))
+		return dx_refuse(EPERM);
+	if (seen.any && (prot & PROT_WRITE) && dx_in_ranges(&dx_readonly, at, length))
+		return dx_refuse(EACCES);
+	if (seen.split)
+		return dx_refuse(EINVAL);
+	return key == -1 ? REAL(mprotect)(at, length, prot) : REAL(pkey_mprotect)(at, length, prot, key);
 }
 
 EXPORT int mprotect(void *at, size_t length, int prot)
 {
-	struct dx_survey seen = dx_survey(at, length);
-
-	if (seen.any && (prot & PROT_WRITE) && dx_is_readonly(at, length))
-		return dx_refuse(EACCES);
-	return seen.split ? dx_refuse(EINVAL) : REAL(mprotect)(at, length, prot);
+	return likely(!dx_may_be_mapped(at, length)) ? REAL(mprotect)(at, length, prot) :
+						       CHANGE(protect(at, length, prot, -1));
 }
 
-/* Grow where it is, or move to a place that suits the alignment, as the kernel would choose one. */
-static void *grow(void *old, size_t old_length, size_t length, int flags, uint64_t align)
+EXPORT int pkey_mprotect(void *at, size_t length, int prot, int key)
 {
-	void *result = REAL(mremap)(old, old_length, length, flags & ~MREMAP_MAYMOVE);
-	char *area, *at;
-
-	if (result != MAP_FAILED || !(flags & MREMAP_MAYMOVE))
-		return result;
-	area = REAL(mmap)(NULL, length + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (area == MAP_FAILED)
-		return MAP_FAILED;
-	at = area + (((uintptr_t)old - (uintptr_t)area) & (align - 1));
-	result = REAL(mremap)(old, old_length, length, MREMAP_MAYMOVE | MREMAP_FIXED, at);
-	if (at > area)
-		REAL(munmap)(area, at - area);
-	REAL(munmap)(at + length, area + align - at);
-	if (result == MAP_FAILED)
-		REAL(munmap)(at, length);
-	return result;
-}
-
-static void *remap_device(void *old, size_t old_length, size_t length, int flags, void *at, const struct dx_survey *seen)
-{
-	void *result;
-	bool readonly;
-
-	length = (length + 4095) & ~4095UL;
-	old_length = (old_length + 4095) & ~4095UL;
-	if (old_length && (seen->split || (length < old_length && (length & (seen->align - 1)))))
-		return dx_refuse(EINVAL), MAP_FAILED;
-	if (!(flags & ~MREMAP_MAYMOVE) && old_length && length > old_length)
-		result = grow(old, old_length, length, flags, seen->align);
-	else
-		result = REAL(mremap)(old, old_length, length, flags, at);
-	if (result == MAP_FAILED)
-		return result;
-	dx_note_mapping(result, length);
-	readonly = dx_is_readonly(old, 1);
-	dx_forget_readonly(old, old_length);
-	dx_forget_readonly(result, length);
-	if (readonly)
-		dx_note_readonly(result, length);
-	return result;
-}
-
-EXPORT void *mremap(void *old, size_t old_length, size_t length, int flags, ...)
-{
-	va_list arguments;
-	struct dx_survey seen = dx_survey(old, old_length ? old_length : 1);
-	void *at, *result;
-	int error;
-
-	va_start(arguments, flags);
-	at = flags & MREMAP_FIXED ? va_arg(arguments, void *) : NULL;
-	va_end(arguments);
-	if (likely(!seen.any && !(at && dx_may_be_mapped(at, length))))
-		return REAL(mremap)(old, old_length, length, flags, at);
-	if (at && dx_would_split(at, length))
-		return dx_refuse(EINVAL), MAP_FAILED;
-	dx_lock_mappings();
-	result = seen.any ? remap_device(old, old_length, length, flags, at, &seen) :
-			    REAL(mremap)(old, old_length, length, flags, at);
-	error = errno;
-	dx_unlock_mappings();
-	errno = error;
-	return result;
+	return likely(!dx_may_be_mapped(at, length)) ? REAL(pkey_mprotect)(at, length, prot, key) :
+						       CHANGE(protect(at, length, prot, key));
 }
