@@ -206,7 +206,7 @@ class Engine(Launcher):
             at = self._next_start if start is None else parse_size(start)
             if at % alignment or at in self._wiring.memories:
                 raise UsageError(f"start {at:#x} is taken, or not a multiple of the alignment {format_size(alignment)}")
-            self._wiring.memories[at] = RegionMemory(store, scrub=scrub, reserve=reserve)
+            self._wiring.memories[at] = RegionMemory(store, f"region-{at:x}", scrub=scrub, reserve=reserve)
             empty = not found.static if idle is None else idle
             plug = partial(
                 core.add_region,

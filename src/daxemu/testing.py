@@ -130,7 +130,7 @@ class BackingStoreSuite:
         store.destroy(fd)
 
     def test_each_file_is_an_inode_of_its_own_that_stays(self, store: BackingStore, unit: int) -> None:
-        files = [BackingFile(store.create("conformance", unit), store) for _ in range(3)]
+        files = [BackingFile(store.create(f"conformance{n}", unit), store) for n in range(3)]
         before = [file.identity for file in files]
         assert len(set(before)) == 3
         for file in files:
@@ -193,7 +193,7 @@ class BackingStoreSuite:
         store.destroy(target)
 
     def test_bytes_go_to_the_park_and_come_back(self, store: BackingStore, unit: int) -> None:
-        fd, park = store.create("device", 2 * unit), store.park(4 * unit)
+        fd, park = store.create("device", 2 * unit), store.park("park", 4 * unit)
         self._write(fd, unit, b"left behind")
         store.copy(fd, unit, park, 3 * unit, unit)
         store.resize(fd, unit)

@@ -80,7 +80,7 @@ def test_the_first_device_of_a_region_survives_its_destruction_empty(region):
         ({"size": "2M", "align": "8K"}, "aligned to 4K, 2M, 1G"),
         ({"size": "2M", "align": "1G"}, "not a multiple of the alignment 1G"),
         ({"size": "2M", "provider": "nvme"}, "unknown provider 'nvme'; there are: pmem, hmem"),
-        ({"size": "2M", "backend": "disk"}, "unknown backend 'disk'; there are: tmpfs"),
+        ({"size": "2M", "backend": "disk"}, "unknown backend 'disk'; there are: file, tmpfs"),
     ],
 )
 def test_a_region_that_makes_no_sense_is_refused_with_the_remedy(engine, arguments, message):

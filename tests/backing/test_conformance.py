@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from daxemu.backing.file import FileStore
 from daxemu.backing.tmpfs import TmpfsStore
 from daxemu.testing import BackingStoreSuite
 
@@ -15,6 +16,14 @@ class TestHuge(BackingStoreSuite):
 class TestMemfd(BackingStoreSuite):
     store_class = TmpfsStore
     where = "memfd"
+
+
+class TestFile(BackingStoreSuite):
+    store_class = FileStore
+
+    @pytest.fixture(autouse=True)
+    def directory(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(type(self), "where", str(tmp_path))
 
 
 class Inheritable(TmpfsStore):

@@ -79,7 +79,7 @@ def test_daxemu_register_backends_of_all_plugins_are_called(installed):
 def test_daxemu_register_backends_is_how_the_built_in_store_comes():
     [builtin] = [plugin for plugin in list_plugins() if plugin.name == "builtin"]
 
-    assert builtin.backends.keys() == {"tmpfs"}
+    assert builtin.backends.keys() == {"tmpfs", "file"}
     assert builtin.backends["tmpfs"].startswith("available: ")
     assert builtin.version == __version__
 
@@ -124,7 +124,7 @@ def test_a_plugin_can_be_disabled_by_name(installed, monkeypatch):
     monkeypatch.setenv("DAXEMU_DISABLED_PLUGINS", "drum, absent")
     installed(tape=source("tape"), drum=source("drum", hook="no_such_hook"))
 
-    assert {store.name for store in registered_stores()} == {"tmpfs", "tape"}
+    assert {store.name for store in registered_stores()} == {"tmpfs", "file", "tape"}
     assert [plugin.name for plugin in list_plugins()] == ["builtin", "tape"]
 
 

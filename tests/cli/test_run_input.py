@@ -8,7 +8,7 @@ from .conftest import error_line
 @pytest.mark.parametrize(
     ("region", "complaint"),
     [
-        ("backend=nvram", "unknown backend 'nvram'; there are: tmpfs"),
+        ("backend=nvram", "unknown backend 'nvram'; there are: file, tmpfs"),
         ("provider=floppy", "unknown provider 'floppy'; there are: "),
         ("colour=red", "'colour=red' is not key=value with a key of size, align, provider, backend"),
         ("size", "'size' is not key=value"),

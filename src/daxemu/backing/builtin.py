@@ -8,4 +8,6 @@ __all__ = ["daxemu_register_backends"]
 
 def daxemu_register_backends() -> list[type[BackingStore]]:
     """Return the built-in stores."""
-    return [TmpfsStore]
+    from daxemu.backing.file import FileStore
+
+    return [TmpfsStore, FileStore]

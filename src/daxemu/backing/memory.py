@@ -37,15 +37,18 @@ def _refusals(store: BackingStore) -> Iterator[None]:
 class RegionMemory:
     """The bytes of a region that no device owns. With ``scrub`` they are forgotten.
 
-    ``reserve``: devices take the memory for all of their bytes when they are made.
+    ``reserve``: devices take the memory for all of their bytes when they are made. ``restoring``:
+    devices are made again that an earlier session had, with its files.
     """
 
-    def __init__(self, store: BackingStore, *, scrub: bool, reserve: bool = False) -> None:
+    def __init__(self, store: BackingStore, label: str, *, scrub: bool, reserve: bool = False) -> None:
         self.store = store
+        self.label = label
+        self.scrub = scrub
+        self.reserve = reserve
+        self.restoring = False
         self.abandoned = False  # about to be removed: nothing needs to be kept any more
         self.unplugged = False  # pulled out, but to return: everything is kept
-        self._scrub = scrub
-        self._reserves = reserve or store.reserves
         self._fd = -1
 
     @contextmanager
@@ -57,12 +60,18 @@ class RegionMemory:
         finally:
             self.unplugged = before
 
+    def restore(self) -> None:
+        """Devices are about to be made that were there before."""
+        self.restoring = True
+        found = self.store.open(self.label)
+        self._fd = -1 if found is None else found
+
     def park(self, file: BackingFile, pieces: list[_Piece], region_size: int) -> None:
         """Keep what a device is about to give up. On failure nobody has it but the device."""
-        if (self._scrub and not self.unplugged) or self.abandoned or not pieces:
+        if (self.scrub and not self.unplugged) or self.abandoned or not pieces:
             return
         if self._fd < 0:
-            self._fd = self.store.park(region_size)
+            self._fd = self.store.park(self.label, region_size)
         with ExitStack() as undo:
             undo.callback(self._forget, pieces)
             for piece in pieces:
@@ -75,15 +84,18 @@ class RegionMemory:
             return
         for piece in pieces:
             self.store.copy(self._fd, piece.start, file.fd, piece.offset, piece.length)
-        self._forget(pieces)  # when all have arrived: until then this is where they are
+        if not self.store.persistent:  # there they are overwritten at last, and until then what a crash needs
+            self._forget(pieces)
 
     def _forget(self, pieces: list[_Piece]) -> None:
         for piece in pieces:
             self.store.discard(self._fd, piece.start, piece.length)
 
     def make(self, label: str, size: int) -> int:
-        """Make a file for a device."""
-        fd = self.store.create(label, size)
+        """Make a file for a device, or open the one that it had."""
+        fd = self.store.open(label) if self.restoring else None
+        if fd is None:
+            fd = self.store.create(label, size)
         try:
             self.ensure(fd, size)
         except BaseException:
@@ -93,7 +105,7 @@ class RegionMemory:
 
     def ensure(self, fd: int, size: int) -> None:
         """Take memory for all of a device's file, if that is how devices are here."""
-        if self._reserves:
+        if self.reserve or self.store.reserves:
             self.store.reserve(fd, size)
 
     def close(self) -> None:
@@ -113,11 +125,28 @@ class DeviceMemory(BackingFile):
             self._device = device
             self._held = _pieces(device, device.size)
             self._aside = -1
+            self._aside_label = f"{device.name} aside"
             try:
-                memory.fetch(self, self._held)
+                if memory.restoring:
+                    self._recover(device.size)
+                else:
+                    memory.fetch(self, self._held)
             except BaseException:
                 self.close()
                 raise
+
+    def _recover(self, size: int) -> None:
+        """Be as the earlier session's last word was, though it may have ended in the middle of a change."""
+        store = self._memory.store
+        aside, there = store.open(self._aside_label), self.size
+        if aside is not None and there < size <= store.size(aside):  # cut only when all of it was aside
+            self._aside = aside
+            self.give_back()
+            return
+        if aside is not None:
+            store.destroy(aside)
+        super().resize(size)
+        self._memory.fetch(self, _behind(self._held, min(there, size)))
 
     def resize(self, size: int) -> None:
         """Change the size; what is given up stays in the region, what is gained comes from there."""
@@ -163,7 +192,7 @@ class DeviceMemory(BackingFile):
             return
         store, size = self._memory.store, 0 if self._memory.abandoned else self.size
         with _refusals(store), ExitStack() as undo:
-            aside = store.park(size)
+            aside = store.park(self._aside_label, size)
             undo.callback(store.destroy, aside)
             store.copy(self.fd, 0, aside, 0, size)
             super().resize(0)

@@ -109,7 +109,8 @@ class BackingStore(ABC):
     def create(self, label: str, size: int) -> int:
         """Return a descriptor, open for reading and writing, of a new file of ``size`` zero bytes.
 
-        ``label`` is for people who look into /proc. Raises OSError (ENOSPC, ENOMEM) if there is no room.
+        ``label`` is for people who look into /proc; no other file in use has it. Raises OSError
+        (ENOSPC, ENOMEM) if there is no room.
         """
 
     def size(self, fd: int) -> int:
@@ -125,9 +126,13 @@ class BackingStore(ABC):
         if size:
             os.posix_fallocate(fd, 0, size)
 
-    def park(self, size: int) -> int:
+    def open(self, label: str) -> int | None:  # noqa: ARG002
+        """Return the file of this label that an earlier session left, None if there is none."""
+        return None
+
+    def park(self, label: str, size: int) -> int:
         """Return a file for what devices give up, ``size`` bytes of mostly nothing."""
-        return self.create("dax region", size)
+        return self.create(label, size)
 
     def copy(self, source: int, source_at: int, target: int, target_at: int, length: int) -> None:
         """Copy ``length`` bytes between files. What was never written may be left out: the target is zero there."""

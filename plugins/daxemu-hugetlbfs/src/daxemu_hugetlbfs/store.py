@@ -101,9 +101,9 @@ class HugetlbfsStore(BackingStore):
             needed = max((size - held) // self.page_size, 1)
             raise OSError(errno.ENOMEM, self._pool.shortage(needed)) from error
 
-    def park(self, size: int) -> int:
+    def park(self, label: str, size: int) -> int:
         """Return an ordinary memory file: what devices give up shall not hold huge pages."""
-        fd = os.memfd_create("dax region")
+        fd = os.memfd_create(label)
         os.ftruncate(fd, size)
         return fd
 

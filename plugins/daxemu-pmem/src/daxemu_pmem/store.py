@@ -96,8 +96,8 @@ class PmemStore(BackingStore):
             at = os.lseek(fd, at, os.SEEK_HOLE) if at < size else size
         os.fsync(fd)
 
-    def park(self, size: int) -> int:
+    def park(self, label: str, size: int) -> int:
         """Return an ordinary memory file: what devices give up is nobody's data any more."""
-        fd = os.memfd_create("dax region")
+        fd = os.memfd_create(label)
         os.ftruncate(fd, size)
         return fd
