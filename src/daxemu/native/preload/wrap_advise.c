@@ -55,6 +55,17 @@ static int soft_offline(void *at)
 	return dx_refuse(REAL(madvise)(at, 4096, MADV_POPULATE_READ) < 0 ? EFAULT : EIO);
 }
 
+/* Memory is to be broken where there is none, perhaps no longer. The machine's kernel may not even know the advice. */
+static bool breaks_nothing(void *at, size_t length, int advice)
+{
+	int saved = errno;
+	bool nothing = (advice == MADV_SOFT_OFFLINE || advice == MADV_HWPOISON) && length && !((uintptr_t)at & 4095) &&
+		       dx_is_capable(CAP_SYS_ADMIN) && REAL(madvise)(at, 4096, MADV_POPULATE_READ) < 0;
+
+	errno = saved;
+	return nothing;
+}
+
 /* What is mapped by one huge page goes as a whole. */
 static int drop(uintptr_t start, size_t length, int advice, const struct dx_survey *seen)
 {
@@ -110,7 +121,7 @@ EXPORT int madvise(void *at, size_t length, int advice)
 		return REAL(madvise)(at, length, advice);
 	seen = dx_survey(at, length ? length : 1);
 	if (!seen.any)
-		return REAL(madvise)(at, length, advice);
+		return breaks_nothing(at, length, advice) ? dx_refuse(EFAULT) : REAL(madvise)(at, length, advice);
 	if (!is_known(advice) || ((uintptr_t)at & 4095))
 		return dx_refuse(EINVAL);
 	if (length == 0)
