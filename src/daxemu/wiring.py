@@ -16,7 +16,7 @@ from daxemu.kernel.region import DaxRegion
 from daxemu.kmsg import Kmsg
 from daxemu.plugins import hooks
 from daxemu.session import layout
-from daxemu.session.layout import MOVED_POISONED
+from daxemu.session.layout import MOVED_POISONED, MOVED_SCATTERED
 from daxemu.session.session import Session
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ class Wiring:
                 self._check_breakable(subject)
             if self.session is not None:
                 self.session.show_device(subject)
-            if event.action in ("revive", "poison") or (event.action == "resize" and subject.alive and subject.poison):
+            if event.action in ("revive", "poison") or (
+                event.action == "resize" and subject.alive and subject.has_faults
+            ):
                 self.synchronise(subject)
             return
         if self.session is not None:
@@ -154,14 +156,15 @@ class Wiring:
         return True
 
     def show_poison(self, device: DevDax) -> None:
-        """Bring the mappings of this interpreter in line with what of the device is broken."""
+        """Bring the mappings of this interpreter in line with what of the device is broken, or scattered."""
         identity = self._memory_of(device).identity
-        mended = 0
-        for first, end in device.poisoned_blocks:
-            move_mappings(*identity, mended, first, MOVED_POISONED, False)
-            move_mappings(*identity, first, end, MOVED_POISONED, True)
-            mended = end
-        move_mappings(*identity, mended, 1 << 63, MOVED_POISONED, False)
+        for blocks, reason in ((device.poisoned_blocks, MOVED_POISONED), (device.scattered_blocks, MOVED_SCATTERED)):
+            mended = 0
+            for first, end in blocks:
+                move_mappings(*identity, mended, first, reason, False)
+                move_mappings(*identity, first, end, reason, True)
+                mended = end
+            move_mappings(*identity, mended, 1 << 63, reason, False)
 
     def _check_breakable(self, device: DevDax) -> None:
         memory = self._memory_of(device)

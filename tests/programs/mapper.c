@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Maps a device and does what its input says, a line each, answering with a line each:
- * "r OFF" load, "w OFF VALUE" store, "o" open again, "m" map again, "p" make it writable, "f" fork: the
+ * "r OFF" load, "w OFF VALUE" store, "o" open again, "m" map again, "h" forbid huge pages, "p" make it writable, "f" fork: the
  * child goes on.
  * usage: mapper PATH|fd:N LENGTH [ro]
  */
@@ -58,6 +58,8 @@ int main(int argc, char **argv)
 			printf("%d\n", memory[offset]);
 		} else if (line[0] == 'p') {
 			printf("%s\n", result(mprotect((void *)memory, length, PROT_READ | PROT_WRITE) == 0));
+		} else if (line[0] == 'h') {
+			printf("%s\n", result(madvise((void *)memory, length, MADV_NOHUGEPAGE) == 0));
 		} else if (line[0] == 'o') {
 			int again = open(argv[1], O_RDWR);
 

@@ -157,6 +157,18 @@ class DevDax:
         align = self.align
         return joined((start - start % align, end + -end % align) for start, end in self.poison)
 
+    @property
+    def scattered_blocks(self) -> list[tuple[int, int]]:
+        """Blocks of the alignment that do not lie whole in one range: touching them is SIGBUS."""
+        ends = [(piece.pgoff * PAGE_SIZE, piece.pgoff * PAGE_SIZE + piece.size) for piece in self.ranges]
+        cut = {at - at % self.align for piece in ends for at in piece if at % self.align}
+        return joined((at, at + self.align) for at in sorted(cut))
+
+    @property
+    def has_faults(self) -> bool:
+        """Is there anything of an alive device that no mapping gives?"""
+        return bool(self.poison or self.scattered_blocks)
+
     def set_poison(self, offset: int, length: int, *, poisoned: bool) -> None:
         """Break or mend every sector that holds some of ``length`` bytes at ``offset``.
 

@@ -34,6 +34,7 @@ __all__ = [
     "MOVED_DEAD",
     "MOVED_POISONED",
     "MOVED_REFUSED",
+    "MOVED_SCATTERED",
     "NODE",
     "NODES_OFFSET",
     "NODE_ALIAS",
@@ -152,9 +153,10 @@ NODE = Record("table_node", {"dev": "Q", "ino": "Q", "minor": "I", "flags": "I"}
 GRAVE = Record("table_grave", {"dev": "Q", "ino": "Q", "minor": "I", "region": "i", "id": "i", "unused": "I"})
 NR_GRAVES = 1024
 
-# A part [first, end) of a device, in whole blocks of its alignment, that no mapping gives. ``poison_serial``
+# A part [first, end) of a device, in whole blocks of its alignment, that no mapping gives: it is broken, or
+# ``scattered``, a block that does not lie whole in one range. ``poison_serial``
 # of the header tells when any of these has changed.
-POISON = Record("table_poison", {"minor": "I", "unused": "I", "first": "Q", "end": "Q"})
+POISON = Record("table_poison", {"minor": "I", "scattered": "I", "first": "Q", "end": "Q"})
 NR_POISON = 4096
 
 NR_DEVICES = 16384
@@ -212,7 +214,8 @@ SHOWN_ON_DEMAND = (
 MOVED_DEAD = 1 << 50  # the device is dead
 MOVED_REFUSED = 1 << 51  # the driver refuses every fault: it maps whole blocks, and here it may not
 MOVED_POISONED = 1 << 52  # the memory is broken
-MOVED = MOVED_DEAD | MOVED_REFUSED | MOVED_POISONED
+MOVED_SCATTERED = 1 << 53  # the driver refuses every fault: the block lies in more than one range
+MOVED = MOVED_DEAD | MOVED_REFUSED | MOVED_POISONED | MOVED_SCATTERED
 
 # The flavour's quirks that the C side has to know, by the names that they have there; bits of the header's ``quirks``.
 QUIRKS = ("fixed_splits_enomem", "stack_forbids_huge", "fallocate_mix_einval", "seals_mappings")

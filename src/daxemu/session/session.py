@@ -149,7 +149,7 @@ class Session:
         """Write a device's rows of the table."""
         minor = device.devt.minor
         assert isinstance(device.backing, BackingFile)
-        self._table.set_poison(minor, device.poisoned_blocks)
+        self._table.set_poison(minor, device.poisoned_blocks, device.scattered_blocks)
         self._devices[minor] = device
         self._table.set_device(
             minor,

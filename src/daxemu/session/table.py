@@ -38,7 +38,7 @@ class Table:
         self._alias_slots = Ida(layout.NR_NODES - layout.NR_DEVICES, "aliases of device nodes")
         self._lock = threading.Lock()  # the header has two writers: operations, and new aliases
         self._buried = 0
-        self._poison: dict[int, list[tuple[int, int]]] = {}  # by minor
+        self._poison: dict[int, list[tuple[int, int, int]]] = {}  # by minor
         self._write_header()
 
     def _write_header(self) -> None:
@@ -85,13 +85,16 @@ class Table:
         table_write(self._memory, layout.DEVICES_OFFSET + minor * layout.DEVICE.size, record)
         self._raise_to("nr_devices", minor + 1)
 
-    def set_poison(self, minor: int, parts: list[tuple[int, int]]) -> None:
-        """Show which parts [first, end) of a device are broken. ENOSPC when there is no room for so many."""
+    def set_poison(self, minor: int, broken: list[tuple[int, int]], scattered: list[tuple[int, int]]) -> None:
+        """Show which parts [first, end) of a device are broken or scattered. ENOSPC without room for so many."""
+        parts = [(0, *part) for part in broken] + [(1, *part) for part in scattered]
         if parts == self._poison.get(minor, []):
             return
         poison = self._poison | {minor: parts}
         records = [
-            layout.POISON.pack(minor=of, first=first, end=end) for of in sorted(poison) for first, end in poison[of]
+            layout.POISON.pack(minor=of, scattered=kind, first=first, end=end)
+            for of in sorted(poison)
+            for kind, first, end in poison[of]
         ]
         if len(records) > layout.NR_POISON:
             raise KernelError(errno.ENOSPC, f"a session shows at most {layout.NR_POISON} poisoned parts to programs")
@@ -108,7 +111,7 @@ class Table:
         device = layout.DEVICE.unpack(self._memory[at : at + layout.DEVICE.size])
         if not device["flags"] & layout.DEVICE_PRESENT:
             return
-        self.set_poison(minor, [])
+        self.set_poison(minor, [], [])
         grave = layout.GRAVE.pack(**{name: device[name] for name in ("dev", "ino", "minor", "region", "id")})
         slot = self._buried % layout.NR_GRAVES
         table_write(self._memory, layout.GRAVES_OFFSET + slot * layout.GRAVE.size, grave)

@@ -158,29 +158,36 @@ AROUND(sysv_signal)
 AROUND(__sysv_signal)
 AROUND(sigset)
 
-static int show(const struct table_device *device, uint64_t first, uint64_t end, bool broken, int maps)
+static bool shown; /* has anything ever been? */
+
+static int show(const struct table_device *device, uint64_t first, uint64_t end, uint64_t reason, bool holds, int maps)
 {
 	const struct dx_part part = { .dev = device->dev, .ino = device->ino, .first = first, .end = end, .to = UINTPTR_MAX };
-	int status = first < end ? dx_move_mappings(&part, DX_MOVED_POISONED, broken, dx_is_device, maps) : 0;
+	int status = first < end ? dx_move_mappings(&part, reason, holds, dx_is_device, maps) : 0;
 
 	return status < 0 ? status : 0;
 }
 
-static int show_all(const struct table_device *device, int maps)
+static int show_all(const struct table_device *device, bool scattered, int maps)
 {
+	const uint64_t reason = scattered ? DX_MOVED_SCATTERED : DX_MOVED_POISONED;
 	struct table_poison broken;
 	uint64_t mended = 0;
 	uint32_t at = 0;
 	int status = 0;
 
 	while (dx_table_poison(dx_session.table, device->minor, &at, &broken) && status == 0) {
-		arm();
-		status = show(device, mended, broken.first, false, maps);
+		if (broken.scattered != scattered)
+			continue;
+		shown = true;
+		if (!scattered)
+			arm();
+		status = show(device, mended, broken.first, reason, false, maps);
 		if (status == 0)
-			status = show(device, broken.first, broken.end, true, maps);
+			status = show(device, broken.first, broken.end, reason, true, maps);
 		mended = broken.end;
 	}
-	return status ? status : show(device, mended, UINT64_MAX, false, maps);
+	return status ? status : show(device, mended, UINT64_MAX, reason, false, maps);
 }
 
 int dx_sync_poison(const struct table_device *device, int maps)
@@ -189,11 +196,12 @@ int dx_sync_poison(const struct table_device *device, int maps)
 	uint32_t serial;
 	int status;
 
-	if (likely(!__atomic_load_n(&header->nr_poison, __ATOMIC_ACQUIRE) && !__atomic_load_n(&armed, __ATOMIC_RELAXED)))
+	if (likely(!__atomic_load_n(&header->nr_poison, __ATOMIC_ACQUIRE) && !__atomic_load_n(&shown, __ATOMIC_RELAXED)))
 		return 0;
 	do {
 		serial = __atomic_load_n(&header->poison_serial, __ATOMIC_ACQUIRE);
-		status = show_all(device, maps);
+		status = show_all(device, false, maps);
+		status = status ? status : show_all(device, true, maps);
 	} while (serial != __atomic_load_n(&header->poison_serial, __ATOMIC_ACQUIRE));
 	return status;
 }
