@@ -202,7 +202,7 @@ class Plan:
         device = self._dynamic(pick)
         if device is None:
             return
-        start = device.region.start + unit * UNIT + (0 * skew if device.id else 0)
+        start = device.region.start + unit * UNIT + (skew if device.id else 0)
         self._write_to(device, "mapping", f"{start:#x}-{start + units * UNIT + excess - 1:#x}")
 
     def _bind(self, pick: int) -> None:

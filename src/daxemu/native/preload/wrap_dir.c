@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Directory listings. A merged directory lists the session's entries, then the machine's that they do not hide. */
+/*
+ * Directory listings. A merged directory lists the session's entries, then the machine's that they do not hide;
+ * directories of sysfs list theirs in the kernel's order, which programs show (daxctl list).
+ */
 #include "preload.h"
 
 #include <pthread.h>
@@ -8,10 +11,11 @@
 #include "real.h"
 
 struct merged {
-	DIR *stream; /* the machine's directory: what the program holds */
-	DIR *ours;
-	bool ours_done;
-	char path[256];
+	DIR *stream; /* what the program holds: the machine's directory, or the session's if it is not merged */
+	struct dirent **ours;
+	int count, at;
+	char path[256];	       /* of a merged directory; else empty */
+	char listed[PATH_MAX]; /* the session's directory */
 	struct merged *next;
 };
 
@@ -46,8 +50,49 @@ static struct merged *find(DIR *stream)
 	return at;
 }
 
-/* Make a listing of PATH, a merged directory, out of the machine's STREAM. */
-static DIR *merge(DIR *stream, const char *path, const char *ours)
+/* kernfs keeps a directory's entries by this (kernfs_name_hash). */
+static uint32_t name_hash(const char *name)
+{
+	uint64_t hash = 0;
+
+	for (; *name; name++)
+		hash = (hash + ((uint64_t)(unsigned char)*name << 4) + ((unsigned char)*name >> 4)) * 11;
+	hash = (hash * 0x61C8864680B583EBull >> 32) & 0x7fffffff;
+	return hash < 2 ? hash + 2 : hash == 0x7fffffff ? hash - 1 : hash;
+}
+
+static int in_order_of_sysfs(const struct dirent **one, const struct dirent **other)
+{
+	bool dots = (*one)->d_name[0] == '.', other_dots = (*other)->d_name[0] == '.';
+	uint32_t hash = name_hash((*one)->d_name), other_hash = name_hash((*other)->d_name);
+
+	if (dots || other_dots)
+		return dots && other_dots ? strcmp((*one)->d_name, (*other)->d_name) : dots ? -1 : 1;
+	return hash == other_hash ? strcmp((*one)->d_name, (*other)->d_name) : hash < other_hash ? -1 : 1;
+}
+
+static void forget_entries(struct merged *entry)
+{
+	while (entry->count)
+		free(entry->ours[--entry->count]);
+	free(entry->ours);
+	entry->ours = NULL;
+	entry->at = 0;
+}
+
+static void read_entries(struct merged *entry)
+{
+	bool sysfs = strncmp(entry->path, "/dev", 4) != 0;
+	int saved = errno;
+
+	entry->count = REAL(scandir)(entry->listed, &entry->ours, NULL, sysfs ? in_order_of_sysfs : NULL);
+	if (entry->count < 0)
+		entry->count = 0;
+	errno = saved;
+}
+
+/* List what is in the session's directory OURS, and STREAM's after it where PATH is that of a merged directory. */
+static DIR *list(DIR *stream, const char *path, const char *ours)
 {
 	struct merged *entry;
 
@@ -57,13 +102,14 @@ static DIR *merge(DIR *stream, const char *path, const char *ours)
 	if (!entry)
 		return stream;
 	strcpy(entry->path, path);
+	strcpy(entry->listed, ours);
 	entry->stream = stream;
-	entry->ours = REAL(opendir)(ours);
+	read_entries(entry);
 	pthread_mutex_lock(&merged_lock);
 	entry->next = merged_list;
 	__atomic_store_n(&merged_list, entry, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&merged_lock);
-	dx_mark(dirfd(stream), MARK_MERGED);
+	dx_mark(dirfd(stream), *path ? MARK_MERGED : MARK_TREE);
 	return stream;
 }
 
@@ -84,14 +130,11 @@ EXPORT DIR *opendir(const char *path)
 	switch (dx_locate(AT_FDCWD, path, &place)) {
 	case DX_NODE:
 	case DX_TREE:
-		stream = REAL(opendir)(place.path);
-		if (stream)
-			dx_mark(dirfd(stream), MARK_TREE);
-		return stream;
+		return list(REAL(opendir)(place.path), "", place.path);
 	case DX_MERGED:
 		outer = dx_outer(place.path);
 		stream = REAL(opendir)(path);
-		return lists_more(outer) ? merge(stream, outer, place.path) : stream;
+		return lists_more(outer) ? list(stream, outer, place.path) : stream;
 	default:
 		return REAL(opendir)(path);
 	}
@@ -103,11 +146,14 @@ EXPORT DIR *fdopendir(int fd)
 	char path[PATH_MAX];
 	const char *outer;
 
-	if (likely(!(dx_marked(fd) & MARK_MERGED)) || dx_fd_path(fd, path) < 0 ||
-	    dx_locate(AT_FDCWD, path, &place) != DX_MERGED)
+	if (likely(!(dx_marked(fd) & (MARK_MERGED | MARK_TREE))) || dx_fd_path(fd, path) < 0)
+		return REAL(fdopendir)(fd);
+	if (dx_marked(fd) & MARK_TREE)
+		return list(REAL(fdopendir)(fd), "", path);
+	if (dx_locate(AT_FDCWD, path, &place) != DX_MERGED)
 		return REAL(fdopendir)(fd);
 	outer = dx_outer(place.path);
-	return lists_more(outer) ? merge(REAL(fdopendir)(fd), outer, place.path) : REAL(fdopendir)(fd);
+	return lists_more(outer) ? list(REAL(fdopendir)(fd), outer, place.path) : REAL(fdopendir)(fd);
 }
 
 static struct dirent *next_of_machine(struct merged *entry)
@@ -130,16 +176,18 @@ EXPORT struct dirent *readdir(DIR *stream)
 
 	if (likely(!entry))
 		return REAL(readdir)(stream);
-	while (entry->ours && !entry->ours_done) {
-		item = REAL(readdir)(entry->ours);
-		if (!item)
-			entry->ours_done = true;
-		else if (item->d_name[0] != '.' && dx_hidden(entry->path, item->d_name)) {
+	while (entry->at < entry->count) {
+		item = entry->ours[entry->at++];
+		if (!*entry->path)
+			return item;
+		if (item->d_name[0] != '.' && dx_hidden(entry->path, item->d_name)) {
 			if (strcmp(entry->path, "/dev") == 0)
 				item->d_type = DT_CHR;
 			return item;
 		}
 	}
+	if (!*entry->path)
+		return NULL;
 	return next_of_machine(entry);
 }
 
@@ -149,9 +197,9 @@ EXPORT void rewinddir(DIR *stream)
 {
 	struct merged *entry = find(stream);
 
-	if (unlikely(entry) && entry->ours) {
-		REAL(rewinddir)(entry->ours);
-		entry->ours_done = false;
+	if (unlikely(entry)) {
+		forget_entries(entry);
+		read_entries(entry);
 	}
 	REAL(rewinddir)(stream);
 }
@@ -168,8 +216,8 @@ EXPORT int closedir(DIR *stream)
 		if (entry)
 			*at = entry->next;
 		pthread_mutex_unlock(&merged_lock);
-		if (entry && entry->ours)
-			REAL(closedir)(entry->ours);
+		if (entry)
+			forget_entries(entry);
 		free(entry);
 	}
 	return REAL(closedir)(stream);
