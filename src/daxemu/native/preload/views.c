@@ -103,14 +103,14 @@ static void show_detail(struct dx_text *out, const char *line, size_t length, co
 
 	if (!name)
 		dx_text_append(out, line, length);
-	else if (memcmp(line, "VmFlags:", name) == 0)
+	else if (strncmp(line, "VmFlags:", name) == 0)
 		show_flags(out, line, length, shown);
 	else if (length < 4 || memcmp(line + length - 4, " kB\n", 4))
 		dx_text_append(out, line, length);
 	else {
-		if (memcmp(line, "Size:", name) == 0)
+		if (strncmp(line, "Size:", name) == 0)
 			kib = (shown->vma.end - shown->vma.start) >> 10;
-		else if (memcmp(line, "KernelPageSize:", name) == 0 || memcmp(line, "MMUPageSize:", name) == 0)
+		else if (strncmp(line, "KernelPageSize:", name) == 0 || strncmp(line, "MMUPageSize:", name) == 0)
 			kib = align >> 10;
 		dx_text_print(out, "%-16.*s%8lu kB\n", name, line, (unsigned long)kib);
 	}
