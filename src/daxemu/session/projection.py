@@ -62,7 +62,13 @@ class Projection:
         if path.endswith("/"):
             target.mkdir(parents=True, exist_ok=True)
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._put(target, entry, new=new)
+        except FileNotFoundError:  # most files are not the first of their directory
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._put(target, entry, new=new)
+
+    def _put(self, target: Path, entry: Entry, *, new: bool) -> None:
         if isinstance(entry, Link):
             target.unlink(missing_ok=True)
             target.symlink_to(entry.target)
