@@ -9,7 +9,7 @@ from daxemu.errors import UsageError
 __all__ = ["format_size", "parse_size"]
 
 _FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
-_SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)\s*([KMGTPkmgtp]?)(?:i?[Bb])?")
+_SIZE = r"(0[xX][0-9a-fA-F]+|[0-9]+)\s*([KMGTPkmgtp]?)(?:i?[Bb])?"
 
 
 def parse_size(text: int | str) -> int:
@@ -22,7 +22,7 @@ def parse_size(text: int | str) -> int:
     if isinstance(text, int):
         size = text
     else:
-        match = _SIZE.fullmatch(text.strip())
+        match = re.fullmatch(_SIZE, text.strip())
         if match is None:
             raise UsageError(f"size {text!r} is not a number with K, M, G, T or P; write for example '64M'")
         size = int(match[1], 0 if match[1][:2].lower() == "0x" else 10) * _FACTORS[match[2].upper()]

@@ -1,5 +1,9 @@
 """``daxemu run`` without click is parsed as click would parse it, or is left to click."""
 
+import re
+import subprocess
+import sys
+
 import click
 import pytest
 
@@ -49,3 +53,14 @@ def test_as_click_does(line):
 @pytest.mark.parametrize("line", LEFT_TO_CLICK)
 def test_what_needs_an_explanation_is_left_to_click(line):
     assert parse_simply(line.split(), OPTIONS) is None
+
+
+def test_a_start_imports_nothing_that_it_can_do_without():
+    line = [sys.executable, "-X", "importtime", "-m", "daxemu", "run", "--region", "size=4M", "--", "true"]
+    result = subprocess.run(line, capture_output=True, text=True, check=True)
+    imported = {name.strip() for name in re.findall(r"\|([^|\n]+)$", result.stderr, re.MULTILINE)}
+    assert "daxemu.session.session" in imported
+
+    dear = {"click", "rich", "pluggy", "elftools", "importlib.metadata", "json", "logging", "dataclasses", "inspect"}
+    dear |= {"subprocess", "tempfile", "shutil", "random", "string", "daxemu.control", "daxemu.session.listing"}
+    assert imported & dear == set()

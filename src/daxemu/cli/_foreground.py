@@ -14,7 +14,6 @@ from typing import NoReturn
 
 from daxemu._core import die_with_parent
 from daxemu.engine import Engine
-from daxemu.errors import DaxemuError
 from daxemu.launch.elf import ProgramNotFoundError, ProgramRefusedError
 from daxemu.launch.start import program_environment
 
@@ -66,8 +65,7 @@ def run_inside(session: Mapping[str, str], cmd: Sequence[str], env: Mapping[str,
     """Become a program that sees the devices of a running session, told of by these variables."""
     try:
         complete = program_environment(session, cmd[0], env)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # this interpreter ignores them
-            signal.signal(number, signal.SIG_DFL)
+        _take_defaults()
         try:
             os.execvpe(cmd[0], [*cmd], complete)
         except OSError as error:
@@ -93,18 +91,33 @@ def environment() -> dict[str, str]:
 
 
 def _start(engine: Engine, cmd: Sequence[str], env: Mapping[str, str], mask: set[signal.Signals | int]) -> int:
-    def in_child() -> None:
-        die_with_parent()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    """Start it as ``engine.popen`` would: importing subprocess takes longer than all of this."""
+    complete = program_environment(engine.environ(), cmd[0], env)
+    failure, report = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            die_with_parent()
+            _take_defaults()
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.execvpe(cmd[0], [*cmd], complete)
+        except OSError as error:
+            os.write(report, str(error.errno).encode())
+        finally:
+            os._exit(_REFUSED)
+    os.close(report)
+    with open(failure, "rb") as answer:  # noqa: PTH123
+        number = answer.read()
+    if number:
+        os.waitpid(pid, 0)
+        raise ProgramRefusedError(f"{cmd[0]}: {os.strerror(int(number))}")
+    return pid
 
-    try:
-        process = engine.popen(list(cmd), env=env, close_fds=False, preexec_fn=in_child)
-    except DaxemuError:
-        raise
-    except OSError as error:
-        raise ProgramRefusedError(f"{cmd[0]}: {error.strerror}") from error
-    process.returncode = 0  # _accompany waits for it
-    return process.pid
+
+def _take_defaults() -> None:
+    """What this interpreter ignores, a program does not."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _accompany(pid: int, forwarded: set[signal.Signals]) -> int:

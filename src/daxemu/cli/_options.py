@@ -5,14 +5,15 @@ A start of ``daxemu run`` does without click, which would take most of its time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeVar
+
+    Function = TypeVar("Function", bound=Callable[..., Any])
 
 __all__ = ["DRIVERS", "KERNEL", "KMSG", "MACHINE", "REGION", "SESSION", "Option", "declared", "parse_simply"]
-
-Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
 class Option(NamedTuple):

@@ -13,8 +13,9 @@ __all__ = ["ACTIONS", "HasKobject", "Kobject", "Uevent", "parse_synthetic"]
 
 ACTIONS = ("add", "remove", "change", "move", "online", "offline", "bind", "unbind")
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_ARGUMENT = re.compile(r" ([0-9A-Za-z]+)=([0-9A-Za-z]+)")
+# Compiled when first used: a start of a program uses none of them.
+_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_ARGUMENT = r" ([0-9A-Za-z]+)=([0-9A-Za-z]+)"
 
 
 class Kobject(NamedTuple):
@@ -85,16 +86,16 @@ class Uevent(NamedTuple):
 
 def _arguments(text: str) -> dict[str, str]:
     """``UUID KEY=VALUE …``, letters and digits only, one blank between."""
-    uuid = _UUID.match(text)
+    uuid = re.match(_UUID, text)
     if uuid is None:
         raise KernelError(errno.EINVAL, "incorrect uevent action arguments")
     found, at = {"SYNTH_UUID": uuid[0]}, uuid.end()
     while at < len(text):
-        argument = _ARGUMENT.match(text, at)
+        argument = re.match(_ARGUMENT, text[at:])
         if argument is None:
             raise KernelError(errno.EINVAL, "incorrect uevent action arguments")
         found[f"SYNTH_ARG_{argument[1]}"] = argument[2]
-        at = argument.end()
+        at += argument.end()
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from pathlib import Path
 from typing import NamedTuple
@@ -44,10 +43,11 @@ class Program(NamedTuple):
 def find_program(name: str, search: str | None = None, directory: str | None = None) -> Path:
     """Return the file that execvp would start. Raises ProgramNotFoundError or ProgramRefusedError."""
     if "/" not in name:
-        found = shutil.which(name, path=search)
-        if found is None:
-            raise ProgramNotFoundError(f"{name}: no such program in PATH")
-        return Path(found)
+        for where in (os.environ.get("PATH", os.defpath) if search is None else search).split(os.pathsep):
+            path = Path(where, name)
+            if os.access(path, os.X_OK) and not path.is_dir():
+                return path
+        raise ProgramNotFoundError(f"{name}: no such program in PATH")
     path = Path(directory or "", name)
     if not path.exists():
         raise ProgramNotFoundError(f"{name}: no such file")

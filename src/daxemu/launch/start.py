@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daxemu.launch.elf import ProgramRefusedError, find_program, inspect_program
 
 if TYPE_CHECKING:
+    import subprocess
+
     from daxemu.engine import Engine
 
 __all__ = ["Launcher", "check_reachable", "program_environment"]
@@ -64,6 +65,8 @@ class Launcher:
 
         Raises PermissionError for a program that daxemu cannot reach: static, setuid, another architecture.
         """
+        import subprocess
+
         return subprocess.run(args, **_prepare(self.engine.environ(), args, kwargs))
 
     def popen(self, args: Arguments, **kwargs: Any) -> subprocess.Popen[Any]:
@@ -71,4 +74,6 @@ class Launcher:
 
         Raises PermissionError for a program that daxemu cannot reach: static, setuid, another architecture.
         """
+        import subprocess
+
         return subprocess.Popen(args, **_prepare(self.engine.environ(), args, kwargs))

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import stat
-import string
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
 from daxemu.errors import UsageError
 
-__all__ = ["SessionDirectory", "check_name", "session_directories", "sessions_root", "sweep"]
+__all__ = ["SessionDirectory", "check_name", "remove_tree", "session_directories", "sessions_root", "sweep"]
 
 # A unix socket's path has 108 bytes; "/sock" and the session's own name must fit behind the root.
 _LONGEST_ROOT = 80
 _LONGEST_NAME = 20
-_NAME_LETTERS = set(string.ascii_letters + string.digits + "_-.")
 
 
 def _candidates() -> list[Path]:
@@ -27,7 +23,8 @@ def _candidates() -> list[Path]:
     chosen = Path(os.environ.get("DAXEMU_SESSIONS_DIR", "."))
     if chosen.is_absolute():
         return [chosen / f"daxemu-{os.getuid()}"]
-    found = [Path("/dev/shm"), Path(tempfile.gettempdir()), Path("/tmp")]
+    chosen = Path(os.environ.get("TMPDIR", "."))
+    found = [Path("/dev/shm"), *([chosen] if chosen.is_absolute() else []), Path("/tmp")]
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "."))
     if runtime.is_absolute() and runtime.is_dir() and runtime.stat().st_uid in (0, os.getuid()):
         found.insert(0, runtime)
@@ -47,7 +44,8 @@ def sessions_root() -> Path:
 
 def check_name(name: str) -> str:
     """Return the name of a session. Raises UsageError for one that could not be a directory's in every place."""
-    if not 0 < len(name) <= _LONGEST_NAME or set(name) - _NAME_LETTERS or name[0] in "-.":
+    plain = "".join(letter for letter in name if letter not in "_-.")
+    if not 0 < len(name) <= _LONGEST_NAME or name[0] in "-." or not f"{plain}x".isalnum() or not name.isascii():
         raise UsageError(
             f"session name {name!r}: give 1 to {_LONGEST_NAME} letters, digits, '_', '-' or '.', "
             "the first neither '-' nor '.'"
@@ -92,7 +90,9 @@ def _make_root(root: Path) -> None:
 def _make_directory(root: Path, name: str | None) -> Path:
     """Make a session's directory, under a name that nobody has. UsageError: the name that was asked for is taken."""
     if name is None:
-        return Path(tempfile.mkdtemp(dir=root, prefix=""))
+        path = root / os.urandom(4).hex()
+        path.mkdir(mode=0o700)
+        return path
     path = root / check_name(name)
     if any(taken.name == name for taken in session_directories()):
         raise UsageError(f"a session {name!r} is running; end it, or give this one another name")
@@ -119,7 +119,7 @@ class SessionDirectory:
                 _make_root(root)
                 self.path = _make_directory(root, name)
                 break
-            except FileNotFoundError:  # another session's end removed the root
+            except (FileNotFoundError, FileExistsError):  # another session's end removed the root, or has this name
                 if attempt == 99:
                     raise
         self._held.add(self.path)
@@ -133,7 +133,7 @@ class SessionDirectory:
 
     def remove(self) -> None:
         """Take the directory away with all that is in it, and the root if it was the last."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_tree(self.path)
         os.close(self._lock)
         self._held.discard(self.path)
         _remove_if_empty(self.path.parent)
@@ -157,8 +157,23 @@ class SessionDirectory:
 
 
 def _older_than_a_minute(path: Path) -> bool:
+    import tempfile
+
     with tempfile.TemporaryFile(dir=path.parent) as now:
         return os.fstat(now.fileno()).st_mtime - path.lstat().st_mtime > 60
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory with all that is in it, as far as that is possible.
+
+    shutil has the same, and takes longer to be imported than a session to be removed.
+    """
+    for parent, directories, files in os.walk(path, topdown=False):
+        for name in (*files, *directories):
+            at = os.path.join(parent, name)  # noqa: PTH118
+            with suppress(OSError):
+                (os.rmdir if name in directories and not os.path.islink(at) else os.unlink)(at)  # noqa: PTH114
+    _remove_if_empty(path)
 
 
 def _remove_if_empty(path: Path) -> None:
@@ -174,7 +189,7 @@ def sweep() -> list[Path]:
     for path in session_directories():
         with suppress(OSError):  # its owner is just removing it
             if SessionDirectory.is_orphan(path):
-                shutil.rmtree(path, ignore_errors=True)
+                remove_tree(path)
                 swept.append(path)
     for root in _candidates():
         if _is_private(root):

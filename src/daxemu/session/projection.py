@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from daxemu.session.directory import remove_tree
 from daxemu.sysfs.directory import Entry, File, Link, Tree
 
 __all__ = ["Projection"]
@@ -90,7 +90,7 @@ class Projection:
     def _remove(self, path: str) -> None:
         target = self.root / path
         if path.endswith("/"):
-            shutil.rmtree(target, ignore_errors=True)
+            remove_tree(target)
         else:
             target.unlink(missing_ok=True)
         for parent in target.parents:

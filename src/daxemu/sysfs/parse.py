@@ -9,9 +9,10 @@ from daxemu.errors import KernelError
 
 __all__ = ["device_name", "parse_bool", "parse_int", "parse_range", "parse_unsigned", "same_text"]
 
-_NUMBER = re.compile(r"\+?(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))")
-_HEX = re.compile(r"\+?(?:0[xX](?=[0-9a-fA-F]))?([0-9a-fA-F]+)")
-_DEVICE_NAME = re.compile(r"dax(0|-?[1-9][0-9]*)\.(0|-?[1-9][0-9]*)\n?")
+# Compiled when first used: a start of a program uses none of them.
+_NUMBER = r"\+?(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))"
+_HEX = r"\+?(?:0[xX](?=[0-9a-fA-F]))?([0-9a-fA-F]+)"
+_DEVICE_NAME = r"dax(0|-?[1-9][0-9]*)\.(0|-?[1-9][0-9]*)\n?"
 
 
 def _invalid(text: str, what: str) -> KernelError:
@@ -37,7 +38,7 @@ def parse_unsigned(text: str) -> int:
 
     ERANGE: too large, whatever follows. EINVAL: anything else.
     """
-    match = _NUMBER.match(text)
+    match = re.match(_NUMBER, text)
     if match is None:
         raise _invalid(text, "a number")
     value = int(match[1], 16) if match[1] else int(match[2], 8) if match[2] else int(match[3])
@@ -45,7 +46,7 @@ def parse_unsigned(text: str) -> int:
 
 
 def _parse_hex(text: str) -> int:
-    match = _HEX.match(text)
+    match = re.match(_HEX, text)
     if match is None:
         raise _invalid(text, "a hexadecimal number")
     return _checked(text, match.end(), int(match[1], 16))
@@ -78,7 +79,7 @@ def parse_range(text: str) -> tuple[int, int]:
 
 def device_name(text: str) -> str:
     """Return the name of a dax device as new_id takes it. EINVAL: not ``dax<number>.<number>``."""
-    match = _DEVICE_NAME.fullmatch(text)
+    match = re.fullmatch(_DEVICE_NAME, text)
     if match is None or not all(-(1 << 31) <= int(number) < 1 << 31 for number in match.groups()):
         raise _invalid(text, "a name dax<region>.<id>")
     return same_text(text)
