@@ -230,7 +230,7 @@ class DaxDevice(Launcher):
             self._absent = None
 
     def _memory_kept(self) -> AbstractContextManager[None]:
-        return self.engine._wiring.memories[self.region._region.start].kept()
+        return self.engine._wiring.memories[self.region._hardware.start].kept()
 
     def _replace(self, device: DevDax) -> None:
         """It has come back as another object of the model."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,10 @@ from daxemu.kernel.drivers import DRIVERS
 from daxemu.kernel.file import File, dax_open
 from daxemu.kernel.flavour import DEFAULT_FLAVOUR, find_flavour
 from daxemu.kernel.ids import MINORMASK
-from daxemu.kernel.providers import find_provider
+from daxemu.kernel.nvdimm.bus import NvdimmBus
+from daxemu.kernel.nvdimm.infoblock import Layout, lay_out, raw_size_for
+from daxemu.kernel.nvdimm.region import PERSISTENCE_DOMAINS, NdRegion
+from daxemu.kernel.providers import Provider, find_provider
 from daxemu.kernel.pseudofs import NodeInode
 from daxemu.kernel.region import ALIGNMENTS
 from daxemu.kernel.region import DaxRegion as KernelRegion
@@ -42,15 +45,27 @@ _REGION_SPACING = 1 << 30
 _MAX_NUMNODES = 1024
 
 
-def _free_major() -> int:
-    """A character major that no driver of this machine has, highest first as the kernel hands them out.
+def _free_majors() -> list[int]:
+    """Character majors that no driver of this machine has, highest first as the kernel hands them out.
 
     A node made by a real mknod(2) must never lead to a real device.
     """
     lines = Path("/proc/devices").read_text().partition("Block devices:")[0].splitlines()
     taken = {int(line.split()[0]) for line in lines if line.strip()[:1].isdigit()}
-    free: list[int] = [major for major in (*range(254, 233, -1), *range(511, 383, -1)) if major not in taken]
-    return free[0]
+    return [major for major in (*range(254, 233, -1), *range(511, 383, -1)) if major not in taken]
+
+
+def _given(provider: Provider, size: int | str | None, raw: int | str | None) -> int | str:
+    """The one of both that is given."""
+    if size is not None and raw is not None:
+        raise UsageError(f"size {size!r} and raw {raw!r} exclude each other; give what the device is to have as size")
+    if raw is not None:
+        if not provider.static:
+            raise UsageError(f"raw {raw!r}: only regions of provider 'pmem' have namespaces; give size")
+        return raw
+    if size is None:
+        raise UsageError("a region needs a size: bytes as an int, or a text such as '64M'")
+    return size
 
 
 def _parse_node(node: int | str, what: str) -> int:
@@ -86,9 +101,9 @@ class Engine(Launcher):
         self._closed = False
         self._pid = os.getpid()
         self._next_start = _PHYSICAL_BASE
-        self._regions: dict[KernelRegion, DaxRegion] = {}
+        self._regions: dict[KernelRegion | NdRegion, DaxRegion] = {}
         self._wiring = Wiring()
-        self._core = DaxCore(self._wiring, major=_free_major(), nr_dax=nr_dax, flavour=flavour, drivers=drivers)
+        self._core = DaxCore(self._wiring, major=_free_majors()[0], nr_dax=nr_dax, flavour=flavour, drivers=drivers)
         self._core.boot()
         atexit.register(self.close)
 
@@ -108,12 +123,15 @@ class Engine(Launcher):
     @property
     def regions(self) -> list[DaxRegion]:
         """All regions by id."""
-        return [self._facade(region) for _, region in sorted(self._core.regions.items())]
+        found: dict[int, KernelRegion | NdRegion] = {**self._core.regions}
+        if self._core.nvdimm is not None:
+            found |= self._core.nvdimm.regions
+        return [self._facade(found[number]) for number in sorted(found)]
 
     def _find_region(self, number: int) -> DaxRegion:
         """A region, also one that is unplugged. UsageError: there is none of that number."""
         found = [region for region in self._regions.values() if region.id == number]
-        for region in sorted(found, key=lambda region: (not region._region.published, not region.unplugged)):
+        for region in sorted(found, key=lambda region: (not region._hardware.published, not region.unplugged)):
             return region
         raise UsageError(f"no region {number}; there are: {', '.join(str(r.id) for r in self.regions) or 'none'}")
 
@@ -129,13 +147,13 @@ class Engine(Launcher):
                     return device
         raise UsageError(f"no device {name!r}; there are: {', '.join(d.name for d in self.devices) or 'none'}")
 
-    def _facade(self, region: KernelRegion) -> DaxRegion:
+    def _facade(self, region: KernelRegion | NdRegion) -> DaxRegion:
         return self._regions.setdefault(region, DaxRegion(self, region))
 
-    def _replace(self, region: KernelRegion, facade: DaxRegion) -> None:
+    def _replace(self, region: KernelRegion | NdRegion, facade: DaxRegion) -> None:
         """A region has come back as another object of the model."""
         del self._regions[region]
-        self._regions[facade._region] = facade
+        self._regions[facade._hardware] = facade
 
     @property
     def devices(self) -> list[DaxDevice]:
@@ -159,8 +177,9 @@ class Engine(Launcher):
 
     def add_region(
         self,
-        size: int | str,
+        size: int | str | None = None,
         *,
+        raw: int | str | None = None,
         provider: str = "pmem",
         align: int | str = "2M",
         backend: str = "tmpfs",
@@ -171,8 +190,14 @@ class Engine(Launcher):
         numa_node: int | str = 0,
         scrub: bool = False,
         reserve: bool = False,
+        persistence: str = "memory_controller",
     ) -> DaxRegion:
         """Add a region of ``size`` bytes that its devices have for themselves.
+
+        Instead of ``size``, ``raw`` gives the size of the namespace of an NVDIMM; then ``start`` is
+        where the namespace begins. Info block and page map (64 bytes for each 4 KiB) are taken from it
+        as the kernel does: 256 MiB leave 250 MiB, 6 MiB in. ``persistence`` says from where on stores
+        are safe on an NVDIMM: ``memory_controller``, or ``cpu_cache`` for a machine with eADR.
 
         A ``pmem`` region is static: it comes with its one device. An ``hmem`` or ``cxl`` region
         starts empty, ``create_device`` makes devices in it; with ``idle=False`` it starts with one
@@ -189,10 +214,12 @@ class Engine(Launcher):
         left to reserve.
         """
         found = find_provider(provider, self._core.flavour)
-        length, alignment = parse_size(size), parse_size(align)
+        length, alignment = parse_size(_given(found, size, raw)), parse_size(align)
+        if persistence not in PERSISTENCE_DOMAINS:
+            raise UsageError(f"persistence {persistence!r} is none of {', '.join(PERSISTENCE_DOMAINS)}")
         if alignment not in ALIGNMENTS:
             raise UsageError(f"alignment {align!r}: a device is aligned to {', '.join(map(format_size, ALIGNMENTS))}")
-        if length == 0 or length % alignment:
+        if raw is None and (length == 0 or length % alignment):
             unit = format_size(alignment)
             raise UsageError(f"size {size!r} is not a multiple of the alignment {unit}; give a size such as {unit!r}")
         nodes = _parse_node(target_node, "target_node"), _parse_node(numa_node, "numa_node")
@@ -203,32 +230,70 @@ class Engine(Launcher):
         if driver not in ("auto", "none", *self._core.driver_names):
             raise UsageError(f"unknown driver {driver!r}; there are: {', '.join(self._core.driver_names)}, none, auto")
         with self._operation() as core:
-            at = self._next_start if start is None else parse_size(start)
-            if at % alignment or at in self._wiring.memories:
-                raise UsageError(f"start {at:#x} is taken, or not a multiple of the alignment {format_size(alignment)}")
-            self._wiring.memories[at] = RegionMemory(store, f"region-{at:x}", scrub=scrub, reserve=reserve)
-            empty = not found.static if idle is None else idle
-            plug = partial(
-                core.add_region,
-                found,
-                start=at,
-                size=length,
-                align=alignment,
-                target_node=nodes[0],
-                numa_node=nodes[1],
-                idle=empty,
-                driver=driver,
-            )
+            at, total, layout = self._place(found, start, length, alignment, raw=raw is not None)
+            if at in self._wiring.memories:
+                raise UsageError(f"start {at:#x} is taken")
+            self._wiring.memories[at] = RegionMemory(store, f"region-{at:x}", at, total, scrub=scrub, reserve=reserve)
+            first: Callable[[], KernelRegion | NdRegion]
+            again: Callable[[], KernelRegion | NdRegion]
+            if layout is None:
+                first = again = partial(
+                    core.add_region,
+                    found,
+                    start=at,
+                    size=length,
+                    align=alignment,
+                    target_node=nodes[0],
+                    numa_node=nodes[1],
+                    idle=not found.static if idle is None else idle,
+                    driver=driver,
+                )
+            else:
+                plug = partial(
+                    self._nvdimm_bus(core).add_region,
+                    start=at,
+                    raw=total,
+                    target_node=nodes[0],
+                    numa_node=nodes[1],
+                    persistence=persistence,
+                    driver=driver,
+                )
+                first, again = partial(plug, align=alignment, layout=layout), plug
             try:
-                region = plug()
+                region = first()
             except BaseException:
                 self._wiring.memories.pop(at, None)
                 raise
-            if start is None:
-                self._next_start = (at + length + _REGION_SPACING) // _REGION_SPACING * _REGION_SPACING
+            self._next_start = max(self._next_start, -(-(at + total + 1) // _REGION_SPACING) * _REGION_SPACING)
             facade = self._facade(region)
-            facade._plug = plug
+            facade._plug = again
             return facade
+
+    def _place(
+        self, provider: Provider, start: int | str | None, length: int, align: int, *, raw: bool
+    ) -> tuple[int, int, Layout | None]:
+        """Where the memory of a new region begins, how much of it there is; how an NVDIMM's is divided."""
+        at = self._next_start if start is None else parse_size(start)
+        if at % align:
+            raise UsageError(f"start {at:#x} is not a multiple of the alignment {format_size(align)}")
+        if not provider.static:
+            return at, length, None
+        if raw:
+            return at, length, lay_out(at, length, align)
+        layout = raw_size_for(length, align)
+        total = layout.offset + layout.size + layout.cut
+        if start is None:
+            return at, total, layout
+        if at < layout.offset:
+            raise UsageError(f"start {at:#x}: before it {layout.offset} bytes of the namespace must have room")
+        return at - layout.offset, total, layout
+
+    def _nvdimm_bus(self, core: DaxCore) -> NvdimmBus:
+        """The bus that all NVDIMMs hang on; there is none before there is one of them."""
+        if core.nvdimm is None:
+            control, dimm = _free_majors()[1:3]
+            core.nvdimm = NvdimmBus(core, control_major=control, dimm_major=dimm)
+        return core.nvdimm
 
     def environ(self) -> dict[str, str]:
         """Variables that make a program see the devices. The first call opens the session for them.

@@ -24,6 +24,7 @@ _SETTINGS = {
     "provider": ("pmem", "what the device hangs on: pmem (one static device) or hmem (devices come and go)"),
     "backend": ("tmpfs", "backing store; see 'daxemu plugins'"),
 }
+_OF_A_TEST = (*_SETTINGS, "raw", "persistence")  # what a marker may say
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        f"dax({', '.join(f'{name}=' for name in _SETTINGS)}): what the dax fixtures of a test make",
+        f"dax({', '.join(f'{name}=' for name in _OF_A_TEST)}): what the dax fixtures of a test make",
     )
 
 
@@ -55,7 +56,14 @@ class DaxFactory(Protocol):
     """Makes regions in the test's engine; what is not given comes from marker, options and ini."""
 
     def __call__(
-        self, *, size: int | str = ..., align: int | str = ..., provider: str = ..., backend: str = ...
+        self,
+        *,
+        size: int | str = ...,
+        raw: int | str = ...,
+        align: int | str = ...,
+        provider: str = ...,
+        backend: str = ...,
+        persistence: str = ...,
     ) -> DaxRegion:
         """Return a new region. A ``pmem`` region has its device; an ``hmem`` region is empty."""
 
@@ -64,10 +72,10 @@ def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Settings by the test's own markers, the nearest first."""
     values: dict[str, Any] = {}
     for mark in request.node.iter_markers("dax"):
-        unknown = mark.kwargs.keys() - _SETTINGS.keys()
+        unknown = mark.kwargs.keys() - set(_OF_A_TEST)
         if mark.args or unknown:
             wrong = ", ".join([*map(repr, mark.args), *sorted(unknown)])
-            raise pytest.UsageError(f"@pytest.mark.dax does not know {wrong}; it takes {', '.join(_SETTINGS)} by name")
+            raise pytest.UsageError(f"@pytest.mark.dax does not know {wrong}; it takes {', '.join(_OF_A_TEST)} by name")
         values = mark.kwargs | values
     return values
 
@@ -84,14 +92,18 @@ def dax_engine() -> Iterator[Engine]:
 @pytest.fixture
 def dax_factory(request: pytest.FixtureRequest, dax_engine: Engine) -> DaxFactory:
     """Make regions: ``dax_factory(size="4G", provider="hmem")``. All are gone after the test."""
-    settings = {name: _setting(request.config, name) for name in _SETTINGS} | _marked(request)
+    settings = {name: _setting(request.config, name) for name in _SETTINGS}
+    marked = _marked(request)
 
     def make(**given: Any) -> DaxRegion:
         from daxemu.errors import UnavailableError
 
-        wanted = settings | given
+        chosen = marked | given
+        wanted = settings | chosen
+        if "raw" in chosen and "size" not in chosen:
+            del wanted["size"]
         try:
-            return dax_engine.add_region(wanted.pop("size"), **wanted)
+            return dax_engine.add_region(**wanted)
         except UnavailableError as error:
             pytest.skip(str(error))
 

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from daxemu.device import DaxDevice
 from daxemu.errors import KernelError
+from daxemu.kernel.nvdimm.region import NdRegion
 from daxemu.kernel.ports import Event
+from daxemu.kernel.region import DaxRegion as KernelRegion
 from daxemu.launch.start import Launcher
 from daxemu.units import format_size, parse_size
 
 if TYPE_CHECKING:
     from daxemu.engine import Engine
+    from daxemu.kernel.core import DaxCore
     from daxemu.kernel.device import DevDax
-    from daxemu.kernel.region import DaxRegion as KernelRegion
 
 __all__ = ["DaxRegion"]
 
@@ -23,15 +25,34 @@ __all__ = ["DaxRegion"]
 class DaxRegion(Launcher):
     """A range of emulated physical memory and the devices in it. Made by ``Engine.add_region``."""
 
-    def __init__(self, engine: Engine, region: KernelRegion) -> None:
+    def __init__(self, engine: Engine, region: KernelRegion | NdRegion) -> None:
         self._engine = engine
-        self._region = region
+        self._hardware = region
+        self._last = region if isinstance(region, KernelRegion) else region.dax_region()
         self._facades: dict[DevDax, DaxDevice] = {}
-        self._plug: Callable[[], KernelRegion] | None = None  # makes it again
+        self._plug: Callable[[], KernelRegion | NdRegion] | None = None  # makes it again
         self._unplugged = False
 
     def __repr__(self) -> str:
         return f"<DaxRegion {self.id} {self.provider} {format_size(self.size)}>"
+
+    @property
+    def _region(self) -> KernelRegion:
+        """The kernel's dax region. An NVDIMM has a new one for each time that its namespace is enabled."""
+        now = self._hardware.dax_region() if isinstance(self._hardware, NdRegion) else self._hardware
+        if now is not None and now is not self._last:
+            self._last = now
+            self._adopt(now)
+        assert self._last is not None
+        return self._last
+
+    def _adopt(self, region: KernelRegion) -> None:
+        """The devices have come back as other objects of the model."""
+        known = {facade.name: facade for facade in self._facades.values()}
+        self._facades = {}
+        for device in region.children.values():
+            if device.name in known:
+                known[device.name]._replace(device)
 
     @property
     def engine(self) -> Engine:
@@ -61,7 +82,7 @@ class DaxRegion(Launcher):
     @property
     def available_size(self) -> int:
         """Bytes that no device owns."""
-        return self._region.available_size()
+        return 0 if self._region.is_static else self._region.available_size()
 
     @property
     def unplugged(self) -> bool:
@@ -107,12 +128,11 @@ class DaxRegion(Launcher):
         dead device. The bytes stay in the hardware. ENODEV: the region is gone already.
         """
         with self._engine._operation() as core:
-            if self._plug is None or not self._region.published:
+            if self._plug is None or not self._hardware.published:
                 raise KernelError(errno.ENODEV, f"region {self.id} is not there to be unplugged")
-            memory = self._engine._wiring.memories[self._region.start]
-            memory.unplugged = True
+            self._engine._wiring.memories[self._hardware.start].unplugged = True
             self._unplugged = True
-            core.remove_region(self._region)
+            self._take_away(core)
 
     def replug(self) -> None:
         """Bring an unplugged region back, at the same addresses, with the bytes it had.
@@ -123,23 +143,25 @@ class DaxRegion(Launcher):
         with self._engine._operation() as core:
             if not self._unplugged or self._plug is None:
                 raise KernelError(errno.EBUSY, f"region {self.id} is not unplugged")
-            before = self._region
-            self._region = self._plug()
+            before = self._hardware
+            self._hardware = self._plug()
             self._unplugged = False
-            self._engine._wiring.memories[self._region.start].unplugged = False
+            self._engine._wiring.memories[self._hardware.start].unplugged = False
             self._engine._replace(before, self)
-            known = {facade.name: facade for facade in self._facades.values()}
-            self._facades = {}
-            self._region.badblocks.parts = before.badblocks.parts
+            self._hardware.badblocks.parts = before.badblocks.parts
             for device in self._region.children.values():
-                if device.name in known:
-                    known[device.name]._replace(device)
                 if device.poison:
                     core.publish(Event("poison", device))
 
     def remove(self) -> None:
         """Remove the region with its devices, as when the hardware is taken away."""
         with self._engine._operation() as core:
-            if self._region.published:
-                self._engine._wiring.abandon(self._region)
-            core.remove_region(self._region)
+            if self._hardware.published:
+                self._engine._wiring.abandon(self._hardware)
+            self._take_away(core)
+
+    def _take_away(self, core: DaxCore) -> None:
+        if isinstance(self._hardware, NdRegion):
+            self._hardware.bus.remove_region(self._hardware)
+        else:
+            core.remove_region(self._hardware)

@@ -14,9 +14,9 @@ __all__ = ["RegionSpec"]
 
 
 class RegionSpec(NamedTuple):
-    """A region to be made. The defaults are those of a test's device."""
+    """A region to be made. The defaults are those of a test's device: 64 MiB, if neither size nor raw is given."""
 
-    size: str = "64M"
+    size: str = ""
     align: str = "2M"
     provider: str = "pmem"
     backend: str = "tmpfs"
@@ -25,6 +25,8 @@ class RegionSpec(NamedTuple):
     reserve: str = "no"
     target_node: str = "0"
     numa_node: str = "0"
+    raw: str = ""
+    persistence: str = "memory_controller"
 
     @classmethod
     def parse(cls, text: str) -> RegionSpec:
@@ -44,7 +46,8 @@ class RegionSpec(NamedTuple):
     def add_to(self, engine: Engine) -> DaxRegion:
         """Make the region in an engine, with its device. Raises as ``Engine.add_region``."""
         return engine.add_region(
-            self.size,
+            self.size or (None if self.raw else "64M"),
+            raw=self.raw or None,
             align=self.align,
             provider=self.provider,
             backend=self.backend,
@@ -54,4 +57,5 @@ class RegionSpec(NamedTuple):
             target_node=self.target_node,
             numa_node=self.numa_node,
             reserve=self.reserve == "yes",
+            persistence=self.persistence,
         )

@@ -11,6 +11,7 @@ from daxemu.errors import KernelError
 from daxemu.faults import Faults
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.memory import BootNodes, Memory, MemoryBlock
+from daxemu.kernel.nvdimm.region import NdRegion
 from daxemu.kernel.ports import Event
 from daxemu.kernel.region import DaxRegion
 from daxemu.kmsg import Kmsg
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from daxemu.engine import Engine
     from daxemu.file import DaxFile
     from daxemu.kernel.core import DaxCore
-    from daxemu.kernel.ports import Backing
+    from daxemu.kernel.ports import Backing, RawMemory
     from daxemu.kernel.uevent import Uevent
     from daxemu.monitor import Monitor
     from daxemu.session.server import Handlers
@@ -48,17 +49,17 @@ def _hook_call(engine: Engine, event: Event | Uevent) -> tuple[str, dict[str, ob
     if not isinstance(event, Event):
         return "daxemu_uevent", {"engine": engine, "event": event}
     if isinstance(event.subject, DevDax):
-        region = engine._facade(event.subject.region)
+        region = engine._facade(event.subject.region.hardware)
         return f"daxemu_device_{_TOLD[event.action]}", {"device": region._facade(event.subject)}
     assert isinstance(event.subject, DaxRegion)
-    return f"daxemu_region_{_TOLD[event.action]}", {"region": engine._facade(event.subject)}
+    return f"daxemu_region_{_TOLD[event.action]}", {"region": engine._facade(event.subject.hardware)}
 
 
 class Wiring:
     """The model's ports (``daxemu.kernel.ports.Ports``), connected."""
 
     def __init__(self) -> None:
-        self.memories: dict[int, RegionMemory] = {}  # by the start of the region
+        self.memories: dict[int, RegionMemory] = {}  # by where they start
         self.files: set[DaxFile] = set()  # that may have mappings in this interpreter
         self.session: Session | None = None
         self.kmsg = Kmsg()
@@ -68,9 +69,13 @@ class Wiring:
 
     def create_backing(self, device: DevDax) -> Backing:
         """Memory for a device, from its region's store, with what its ranges held before."""
-        backing = DeviceMemory(self.memories[device.region.start], device)
+        backing = DeviceMemory(self.memories[device.region.hardware.start], device)
         device.inode.i_mapping.i_mmap.append(_Processes(self, device))
         return backing
+
+    def create_memory(self, region: NdRegion) -> RawMemory:
+        """The memory of an NVDIMM, as ``Engine.add_region`` has chosen it."""
+        return self.memories[region.start]
 
     def publish(self, event: Event) -> None:
         """Show a change in the session, if there is one; give mappings back what has come alive."""
@@ -78,6 +83,12 @@ class Wiring:
         if isinstance(subject, (MemoryBlock, Memory)):
             if self.session is not None:
                 self.session.show_memory(subject)
+            return
+        if isinstance(subject, NdRegion):
+            if self.session is not None:
+                self.session.show_nvdimm(subject)
+            if event.action == "remove" and not self.memories[subject.start].unplugged:
+                self.memories.pop(subject.start).close()
             return
         if event.action in _TOLD and hooks() is not None:
             self._untold.append(event)
@@ -88,6 +99,8 @@ class Wiring:
                 self._check_breakable(subject)
             if self.session is not None:
                 self.session.show_device(subject)
+                if event.action == "poison" and subject.region.claim is not None:
+                    self.session.show_nvdimm(subject.region.claim.region)
             if event.action in ("revive", "poison") or (
                 event.action == "resize" and subject.alive and subject.has_faults
             ):
@@ -95,7 +108,7 @@ class Wiring:
             return
         if self.session is not None:
             self.session.show_region(subject)
-        if event.action == "remove" and not self.memories[subject.start].unplugged:
+        if event.action == "remove" and subject.claim is None and not self.memories[subject.start].unplugged:
             self.memories.pop(subject.start).close()
 
     def boot_nodes(self) -> BootNodes:
@@ -132,9 +145,9 @@ class Wiring:
         while self.memories:
             self.memories.popitem()[1].close()
 
-    def abandon(self, region: DaxRegion) -> None:
+    def abandon(self, region: DaxRegion | NdRegion) -> None:
         """A region is about to go: what its devices give up need not be kept."""
-        self.memories[region.start].abandoned = True
+        self.memories[region.hardware.start].abandoned = True
 
     def synchronise(self, device: DevDax) -> None:
         """Bring every mapping of every process in line with whether the device is alive, and what of it is broken."""
@@ -169,7 +182,7 @@ class Wiring:
     def _check_breakable(self, device: DevDax) -> None:
         memory = self._memory_of(device)
         if not memory.movable:
-            name = self.memories[device.region.start].store.name
+            name = self.memories[device.region.hardware.start].store.name
             raise KernelError(errno.EOPNOTSUPP, f"backend {name!r}: its mappings cannot be moved; take 'tmpfs'")
 
     @staticmethod
@@ -183,6 +196,8 @@ class Wiring:
             session = Session(major=core.major, flavour=core.flavour, handlers=handlers, name=name)
             try:
                 session.show_bus(core.bus)
+                for nvdimm in core.nvdimm.regions.values() if core.nvdimm is not None else ():
+                    session.show_nvdimm(nvdimm)
                 for region in core.regions.values():
                     session.show_region(region)
                 for device in core.bus.devices.values():

@@ -33,8 +33,8 @@ def test_a_monitor_hears_what_happens_from_its_making_on():
 
 def test_each_monitor_hears_everything():
     with daxemu.Engine() as engine, engine.monitor() as one, engine.monitor() as other:
-        engine.add_region("2M")
-        assert actions(one) == actions(other) == ["add dax0.0", "add dax0.0", "bind dax0.0", "bind dax0.0"]
+        engine.add_region("2M", provider="hmem", idle=False)
+        assert actions(one) == actions(other) == ["add hmem.0", "add dax0.0", "bind dax0.0", "bind hmem.0"]
 
 
 def test_an_attribute_write_is_heard():
@@ -53,7 +53,7 @@ def test_iteration_waits_and_ends_with_the_engine():
     monitor = engine.monitor()
     thread = threading.Thread(target=lambda: heard.extend(event.action for event in monitor))
     thread.start()
-    engine.add_region("2M")
+    engine.add_region("2M", provider="hmem", idle=False)
     engine.close()
     thread.join(10)
     assert not thread.is_alive()
@@ -70,12 +70,12 @@ def test_polling_gives_up_after_its_time_and_at_once_when_closed():
 def test_a_monitor_that_nobody_reads_drops_the_oldest_and_says_so(monkeypatch):
     monkeypatch.setattr(monitor_module, "_MOST", 3)
     with daxemu.Engine() as engine, engine.monitor() as monitor:
-        engine.add_region("2M")
-        engine.add_region("2M")
+        engine.add_region("2M", provider="hmem", idle=False)
+        engine.add_region("2M", provider="hmem", idle=False)
         with pytest.raises(KernelError, match="5 uevents were dropped") as refused:
             monitor.poll(0)
         assert refused.value.errno == errno.ENOBUFS
-        assert actions(monitor) == ["add dax1.0", "bind dax1.0", "bind dax1.0"]
+        assert actions(monitor) == ["add dax1.0", "bind dax1.0", "bind hmem.1"]
 
 
 def test_a_closed_engine_cannot_be_listened_to():

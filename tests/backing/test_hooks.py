@@ -172,11 +172,12 @@ def test_daxemu_uevent_is_called_after_the_operation(installed, caplog, trouble)
     installed(ear=LISTENER.format(trouble=trouble))
 
     with Engine() as engine:
-        engine.add_region("2M")
+        engine.add_region("2M", provider="hmem", idle=False)
         heard = importlib.import_module("plugin_ear").heard
-        assert [(action, name) for action, name, _ in heard] == [(a, "dax0.0") for a in ("add", "add", "bind", "bind")]
+        expected = [("add", "hmem.0"), ("add", "dax0.0"), ("bind", "dax0.0"), ("bind", "hmem.0")]
+        assert [(action, name) for action, name, _ in heard] == expected
         assert heard[0][2] == ["dax0.0"]  # the operation is over: the device is there
-    assert heard[-1][:2] == ("remove", "dax0.0")
+    assert heard[-1][:2] == ("remove", "hmem.0")
     assert bool(caplog.records) == (trouble != "pass")
 
 

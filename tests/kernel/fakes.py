@@ -16,6 +16,7 @@ from daxemu.kernel.device import DevDax
 from daxemu.kernel.file import File, Vma, dax_open
 from daxemu.kernel.ids import CharDevices, Ida
 from daxemu.kernel.memory import BootNodes, Memory, MemoryBlock
+from daxemu.kernel.nvdimm.region import NdRegion
 from daxemu.kernel.ports import Event
 from daxemu.kernel.pseudofs import AddressSpace, DaxSuperBlock, NodeInode
 from daxemu.kernel.ranges import RangeTree
@@ -44,6 +45,22 @@ class FakeBacking:
         self.ports.backings.remove(self)
 
 
+class FakeMemory:
+    """The memory of an NVDIMM: blocks by their offset."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[int, bytes] = {}
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self.blocks.get(offset, bytes(size))
+
+    def write(self, offset: int, data: bytes) -> None:
+        self.blocks[offset] = data
+
+    def close(self) -> None:
+        self.blocks.clear()
+
+
 class FakePorts:
     """Records events; ``shown`` is what an onlooker believes who knows nothing but them."""
 
@@ -59,6 +76,9 @@ class FakePorts:
         backing.device = device
         self.backings.append(backing)
         return backing
+
+    def create_memory(self, region: NdRegion) -> FakeMemory:  # noqa: ARG002
+        return FakeMemory()
 
     def publish(self, event: Event) -> None:
         subject = event.subject

@@ -78,7 +78,8 @@ def test_a_marker_that_makes_no_sense_is_a_usage_error(pytester, marker, wrong):
     result = pytester.runpytest()
 
     result.assert_outcomes(errors=1)
-    expected = f"*UsageError: @pytest.mark.dax does not know {wrong}; it takes size, align, provider, backend by name"
+    known = "size, align, provider, backend, raw, persistence"
+    expected = f"*UsageError: @pytest.mark.dax does not know {wrong}; it takes {known} by name"
     result.stdout.fnmatch_lines(expected)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
@@ -35,21 +36,26 @@ def _refusals(store: BackingStore) -> Iterator[None]:
 
 
 class RegionMemory:
-    """The bytes of a region that no device owns. With ``scrub`` they are forgotten.
+    """The ``size`` bytes from ``start`` on that no device owns. With ``scrub`` they are forgotten.
 
     ``reserve``: devices take the memory for all of their bytes when they are made. ``restoring``:
     devices are made again that an earlier session had, with its files.
     """
 
-    def __init__(self, store: BackingStore, label: str, *, scrub: bool, reserve: bool = False) -> None:
+    def __init__(
+        self, store: BackingStore, label: str, start: int, size: int, *, scrub: bool = False, reserve: bool = False
+    ) -> None:
         self.store = store
         self.label = label
+        self.start = start
+        self.size = size
         self.scrub = scrub
         self.reserve = reserve
         self.restoring = False
         self.abandoned = False  # about to be removed: nothing needs to be kept any more
         self.unplugged = False  # pulled out, but to return: everything is kept
         self._fd = -1
+        self._early: dict[int, bytes] = {}  # what is written before there is a file
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -66,16 +72,37 @@ class RegionMemory:
         found = self.store.open(self.label)
         self._fd = -1 if found is None else found
 
-    def park(self, file: BackingFile, pieces: list[_Piece], region_size: int) -> None:
+    @property
+    def fd(self) -> int:
+        """The file of ``size`` bytes that holds them."""
+        if self._fd < 0:
+            fd = self.store.park(self.label, self.size)
+            for offset, data in self._early.items():
+                os.pwrite(fd, data, offset)
+            self._fd = fd
+        return self._fd
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes that no device owns; zero where nothing was ever written."""
+        if self._fd < 0 and offset in self._early:
+            return self._early[offset][:size]
+        return os.pread(self._fd, size, offset) if self._fd >= 0 else bytes(size)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Change bytes that no device owns. No file is made just for that."""
+        if self._fd < 0:
+            self._early[offset] = data
+        else:
+            os.pwrite(self._fd, data, offset)
+
+    def park(self, file: BackingFile, pieces: list[_Piece]) -> None:
         """Keep what a device is about to give up. On failure nobody has it but the device."""
         if (self.scrub and not self.unplugged) or self.abandoned or not pieces:
             return
-        if self._fd < 0:
-            self._fd = self.store.park(self.label, region_size)
         with ExitStack() as undo:
             undo.callback(self._forget, pieces)
             for piece in pieces:
-                self.store.copy(file.fd, piece.offset, self._fd, piece.start, piece.length)
+                self.store.copy(file.fd, piece.offset, self.fd, piece.start, piece.length)
             undo.pop_all()
 
     def fetch(self, file: BackingFile, pieces: list[_Piece]) -> None:
@@ -123,7 +150,7 @@ class DeviceMemory(BackingFile):
             super().__init__(memory.make(device.name, device.size), memory.store)
             self._memory = memory
             self._device = device
-            self._held = _pieces(device, device.size)
+            self._held = _pieces(device, device.size, memory.start)
             self._aside = -1
             self._aside_label = f"{device.name} aside"
             try:
@@ -155,10 +182,10 @@ class DeviceMemory(BackingFile):
         self.give_back()
         with _refusals(self._memory.store):
             if size < before:
-                self._memory.park(self, _behind(self._held, size), self._device.region.size)
+                self._memory.park(self, _behind(self._held, size))
                 if not (self._memory.abandoned and self._memory.store.persistent):
                     super().resize(size)
-                self._held = _pieces(self._device, size)
+                self._held = _pieces(self._device, size, self._memory.start)
             else:
                 self._grow(before, size)
         if withdrawn:
@@ -168,7 +195,7 @@ class DeviceMemory(BackingFile):
         super().resize(size)
         try:
             self._memory.ensure(self.fd, size)
-            held = _pieces(self._device, size)
+            held = _pieces(self._device, size, self._memory.start)
             self._memory.fetch(self, _behind(held, before))
         except BaseException:
             super().resize(before)
@@ -223,12 +250,12 @@ class DeviceMemory(BackingFile):
         super().close()
 
 
-def _pieces(device: DevDax, size: int) -> list[_Piece]:
-    """The first ``size`` bytes of a device, range by range."""
+def _pieces(device: DevDax, size: int, start: int) -> list[_Piece]:
+    """The first ``size`` bytes of a device, range by range; ``start`` is where its region's memory begins."""
 
     def piece(part: DaxRange) -> _Piece:
         offset = part.pgoff * PAGE_SIZE
-        return _Piece(offset, part.start - device.region.start, min(part.size, size - offset))
+        return _Piece(offset, part.start - start, min(part.size, size - offset))
 
     return [piece(part) for part in device.ranges if part.pgoff * PAGE_SIZE < size]
 

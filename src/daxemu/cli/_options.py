@@ -32,7 +32,8 @@ class Option(NamedTuple):
 REGION = Option(
     "region",
     "KEY=VALUE,…",
-    "A region with one device over all of it. Keys: size (64M), align (2M; 4K, 1G), provider (pmem; hmem, cxl), "
+    "A region with one device over all of it. Keys: size (64M), or raw (that of a namespace), align (2M; 4K, 1G), "
+    "provider (pmem; hmem, cxl), persistence (of pmem: memory_controller; cpu_cache), "
     "backend (tmpfs), start (physical address), driver (device_dax; kmem, none, auto), target_node and "
     "numa_node (0). May be given several times.",
     multiple=True,

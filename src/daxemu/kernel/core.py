@@ -6,6 +6,7 @@ import errno
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from daxemu.errors import KernelError
 from daxemu.kernel.bus import DaxBus
@@ -20,6 +21,10 @@ from daxemu.kernel.providers import Provider
 from daxemu.kernel.pseudofs import DaxSuperBlock
 from daxemu.kernel.region import SUBSECTION_SIZE, DaxRegion
 from daxemu.kernel.uevent import HasKobject, Uevent, parse_synthetic
+
+if TYPE_CHECKING:
+    from daxemu.kernel.nvdimm.bus import NvdimmBus
+    from daxemu.kernel.nvdimm.claim import DaxClaim
 
 __all__ = ["DEVICE_DAX", "DaxCore"]
 
@@ -57,6 +62,7 @@ class DaxCore:
         self.region_idle = False  # dax_hmem's parameter: regions begin without memory, and are not for kmem
         self.reserved: list[tuple[int, int]] = []
         self.memory = Memory(self)
+        self.nvdimm: NvdimmBus | None = None  # where pmem regions hang, once there is one
         self._uevent_seqnum = 0
         self._running = ExitStack()
 
@@ -123,7 +129,10 @@ class DaxCore:
         """Remove every region, then undo boot in reverse."""
         with self._running, ExitStack() as steps:
             for region in self.regions.values():  # the youngest goes first
-                steps.callback(self.remove_region, region)
+                if region.claim is None:
+                    steps.callback(self.remove_region, region)
+            if self.nvdimm is not None:
+                steps.callback(self.nvdimm.shutdown)
 
     # -- regions ------------------------------------------------------------------------------
 
@@ -138,10 +147,12 @@ class DaxCore:
         numa_node: int = 0,
         idle: bool = False,
         driver: str = DEVICE_DAX,
+        claim: DaxClaim | None = None,
     ) -> DaxRegion:
         """Register a region with its first device: of full size and bound to ``driver``, or empty if ``idle``.
 
-        ``driver`` may be ``none``, or ``auto``: what the kernel does by itself.
+        ``driver`` may be ``none``, or ``auto``: what the kernel does by itself. With ``claim`` the region
+        is made of a claimed namespace and has the number of that namespace's region.
 
         EINVAL, ENOMEM: as in ``DaxRegion``; EINVAL too for an idle static region.
         """
@@ -151,8 +162,7 @@ class DaxCore:
         if idle and provider.static:
             raise KernelError(errno.EINVAL, f"a {provider.name} region is static: it always has its device")
         with ExitStack() as undo:
-            region_id = self.region_ida.alloc()
-            undo.callback(self.region_ida.free, region_id)
+            region_id = self._region_id(claim, undo)
             region = DaxRegion(
                 self,
                 region_id,
@@ -163,28 +173,40 @@ class DaxCore:
                 target_node=target_node,
                 numa_node=numa_node,
                 kmem=kmem,
+                claim=claim,
             )
             undo.callback(self._unpublish_region, region)
             self.regions[region_id] = region
-            self.uevent("add", region)
+            if claim is None:
+                self.uevent("add", region)
             region.published = True
             self.publish(Event("add", region))
             size, driver = (0, "none") if idle else (size, driver)
             self.create_device(region, size, driver=driver, memmap_on_memory=provider.memmap_on_memory)
-            self.uevent("bind", region)
+            if claim is None:
+                self.uevent("bind", region)
             undo.pop_all()
         return region
+
+    def _region_id(self, claim: DaxClaim | None, undo: ExitStack) -> int:
+        if claim is not None:
+            return claim.region.id
+        region_id = self.region_ida.alloc()
+        undo.callback(self.region_ida.free, region_id)
+        return region_id
 
     def _unpublish_region(self, region: DaxRegion) -> None:
         region.published = False
         del self.regions[region.id]
         with ExitStack() as steps:
-            steps.callback(self.uevent, "remove", region)
+            if region.claim is None:
+                steps.callback(self.uevent, "remove", region)
             steps.callback(self.publish, Event("remove", region))
 
     def _unbind_region(self, region: DaxRegion) -> None:
         region.published = False
-        self.uevent("unbind", region)
+        if region.claim is None:
+            self.uevent("unbind", region)
 
     def remove_region(self, region: DaxRegion) -> None:
         """Unregister a region with all its devices; open files keep what they hold. ENODEV: it was removed before."""
@@ -192,7 +214,8 @@ class DaxCore:
             raise KernelError(errno.ENODEV, f"region {region.id} was removed")
         with ExitStack() as steps:
             steps.callback(region.put)
-            steps.callback(self.region_ida.free, region.id)
+            if region.claim is None:
+                steps.callback(self.region_ida.free, region.id)
             steps.callback(self._unpublish_region, region)
             steps.callback(self._unbind_region, region)
             for device in region.children.values():  # the youngest goes first

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from daxemu.kernel.device import DevDax
     from daxemu.kernel.memory import BootNodes, Memory, MemoryBlock
+    from daxemu.kernel.nvdimm.region import NdRegion
     from daxemu.kernel.region import DaxRegion
     from daxemu.kernel.uevent import Uevent
 
-__all__ = ["Action", "Backing", "Event", "Ports"]
+__all__ = ["Action", "Backing", "Event", "Ports", "RawMemory"]
 
 Action = Literal["add", "remove", "change", "bind", "unbind", "resize", "kill", "revive", "poison"]
 
 
 class Event(NamedTuple):
-    """Something happened to a region, a device or memory. Projections, hooks and traces are made from these."""
+    """Something happened to a region, a device, memory or an NVDIMM. Projections, hooks and traces are made from it."""
 
     action: Action
-    subject: DaxRegion | DevDax | MemoryBlock | Memory
+    subject: DaxRegion | DevDax | MemoryBlock | Memory | NdRegion
 
 
 class Backing(Protocol):
@@ -32,6 +33,16 @@ class Backing(Protocol):
         """Give the memory back."""
 
 
+class RawMemory(Protocol):
+    """The memory of a region of an NVDIMM, as far as no dax device has it."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """``size`` bytes from ``offset``; what was never written is zero."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Change bytes from ``offset`` on."""
+
+
 class Ports(Protocol):
     """The way out of the model.
 
@@ -42,6 +53,9 @@ class Ports(Protocol):
 
     def create_backing(self, device: DevDax) -> Backing:
         """Make memory of ``device.size`` bytes for a device."""
+
+    def create_memory(self, region: NdRegion) -> RawMemory:
+        """The memory of a region of an NVDIMM; the backings of devices made of it are parts of it."""
 
     def publish(self, event: Event) -> None:
         """Tell everyone else. Called when the model already shows the new state."""

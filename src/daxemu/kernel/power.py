@@ -8,6 +8,7 @@ from daxemu.kernel.ports import Event
 
 if TYPE_CHECKING:
     from daxemu.kernel.device import DevDax
+    from daxemu.kernel.nvdimm.region import NdRegion
     from daxemu.kernel.region import DaxRegion
 
 __all__ = ["Power", "PowerSettings"]
@@ -24,7 +25,7 @@ class Power(NamedTuple):
     """The settings of a device, and who tells that they have changed."""
 
     settings: PowerSettings
-    owner: DevDax | DaxRegion
+    owner: DevDax | DaxRegion | NdRegion
 
     def set(self, name: str, value: str) -> None:
         """Set one."""

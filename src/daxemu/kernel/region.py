@@ -16,6 +16,8 @@ from daxemu.kernel.uevent import Kobject
 if TYPE_CHECKING:
     from daxemu.kernel.core import DaxCore
     from daxemu.kernel.device import DevDax
+    from daxemu.kernel.nvdimm.claim import DaxClaim
+    from daxemu.kernel.nvdimm.region import NdRegion
     from daxemu.kernel.providers import Provider
 
 __all__ = ["ALIGNMENTS", "SUBSECTION_SIZE", "DaxRegion"]
@@ -28,7 +30,8 @@ class DaxRegion:
     """A range [start, start+size) of physical memory and the devices made of it.
 
     ``target_node`` is the node that the memory makes when it becomes ordinary memory, ``numa_node``
-    the one that it is near to; -1 for none. ``kmem``: it is meant to become that.
+    the one that it is near to; -1 for none. ``kmem``: it is meant to become that. ``claim`` is what
+    on the nvdimm bus carries it, where it is made of a namespace.
 
     Raises EINVAL for an alignment no CPU maps, ENOMEM if it does not divide start and size.
     """
@@ -45,6 +48,7 @@ class DaxRegion:
         target_node: int = 0,
         numa_node: int = 0,
         kmem: bool | None = None,
+        claim: DaxClaim | None = None,
     ) -> None:
         if align not in ALIGNMENTS:
             raise KernelError(errno.EINVAL, f"alignment {align} is none of {', '.join(map(str, ALIGNMENTS))}")
@@ -59,8 +63,9 @@ class DaxRegion:
         self.target_node = target_node
         self.numa_node = numa_node
         self.kmem = provider.kmem if kmem is None else kmem
+        self.claim = claim
         self.resource = RangeTree(start, start + size - 1)
-        self.badblocks = Badblocks()
+        self.badblocks = claim.region.badblocks if claim is not None else Badblocks()
         self.ida = Ida(MINORMASK + 1, f"device ids of region {region_id}")
         self.children: dict[str, DevDax] = {}
         self.kref = 1
@@ -78,10 +83,17 @@ class DaxRegion:
     @property
     def sysfs_parent(self) -> str:
         """Path below /sys of the device that carries ``dax_region/`` and the dax devices."""
-        return self.provider.parent.format(id=self.id)
+        return self.claim.home if self.claim is not None else self.provider.parent.format(id=self.id)
+
+    @property
+    def hardware(self) -> DaxRegion | NdRegion:
+        """What has the memory that the region is a part of: itself, or a region of an NVDIMM."""
+        return self.claim.region if self.claim is not None else self
 
     def kobject(self) -> Kobject:
         """The device that carries the region, bound to its provider's driver while the region is there."""
+        if self.claim is not None:
+            return self.claim.kobject()
         provider = self.provider
         variables = {
             "DEVTYPE": provider.devtype,

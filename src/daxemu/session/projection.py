@@ -21,6 +21,8 @@ class Projection:
         self.root = root
         self._parts: dict[str, Tree] = {}
         self._owners: Counter[str] = Counter()  # how many subjects have a path
+        self._alike: dict[File, Path] = {}  # a file of each mode and text, to make more of by linking
+        self._examples: dict[Path, File] = {}  # the same by its path
 
     def update(self, parts: Mapping[str, Tree]) -> None:
         """Make the parts of these subjects be so, all of them or none; only what differs is written.
@@ -70,18 +72,47 @@ class Projection:
 
     def _put(self, target: Path, entry: Entry, *, new: bool) -> None:
         if isinstance(entry, Link):
-            target.unlink(missing_ok=True)
+            if not new:
+                target.unlink(missing_ok=True)
             target.symlink_to(entry.target)
-        else:
+        elif target.parent.name == "dev":  # a node is told from others by its inode
             self._write_file(target, entry, new=new)
+        elif not (new and self._link_alike(target, entry)):
+            self._write_file(target, entry, new=new)
+            self._forget_example(target)
+            if entry in self._alike:
+                self._forget_example(self._alike[entry])
+            self._alike[entry], self._examples[target] = target, entry
+
+    def _link_alike(self, target: Path, entry: File) -> bool:
+        """Make a file by linking one of the same mode and text, which is a quarter of the work."""
+        if entry not in self._alike:
+            return False
+        try:
+            os.link(self._alike[entry], target)
+        except FileNotFoundError:
+            if self._alike[entry].exists():
+                raise
+            return False
+        except OSError:  # it has enough links, or the file system has none
+            return False
+        return True
+
+    def _forget_example(self, target: Path) -> None:
+        entry = self._examples.pop(target, None)
+        if entry is not None:
+            del self._alike[entry]
 
     def _write_file(self, target: Path, entry: File, *, new: bool) -> None:
-        """A file that readers know is replaced, so that none ever sees half of it."""
+        """A file that readers know is replaced, so that none ever sees half of it, nor do those linked to it."""
         path = target if new else self.root / ".new"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.write(fd, entry.text.encode())
             os.fchmod(fd, entry.mode)
+        except BaseException:
+            path.unlink()
+            raise
         finally:
             os.close(fd)
         if path is not target:
@@ -92,6 +123,7 @@ class Projection:
         if path.endswith("/"):
             remove_tree(target)
         else:
+            self._forget_example(target)
             target.unlink(missing_ok=True)
         for parent in target.parents:
             inside = parent.relative_to(self.root).as_posix()

@@ -16,6 +16,7 @@ from daxemu.kernel.device import DevDax
 from daxemu.kernel.flavour import Flavour
 from daxemu.kernel.kmsg import mmap_refused
 from daxemu.kernel.memory import Memory, MemoryBlock, NumaNode
+from daxemu.kernel.nvdimm.region import NdRegion
 from daxemu.kernel.region import DaxRegion
 from daxemu.session import layout
 from daxemu.session.directory import SessionDirectory, sweep
@@ -23,6 +24,7 @@ from daxemu.session.projection import Projection
 from daxemu.session.server import Handlers, Server
 from daxemu.session.table import Table
 from daxemu.sysfs.directory import File, Tree
+from daxemu.sysfs.nvdimm import nvdimm_bus_tree, nvdimm_region_tree
 from daxemu.sysfs.tree import bus_tree, device_tree, region_tree
 
 if TYPE_CHECKING:
@@ -122,6 +124,18 @@ class Session:
     @staticmethod
     def _region_part(region: DaxRegion) -> dict[str, Tree]:
         return {f"region{region.id}": region_tree(region) if region.published else {}}
+
+    def show_nvdimm(self, region: NdRegion) -> None:
+        """Show a region of an NVDIMM with its module and namespace, and the bus, as they are now."""
+        if not self._projecting:
+            return
+        bus = region.bus
+        self._projection.update(
+            {
+                "nd bus": nvdimm_bus_tree(bus) if bus.regions else {},
+                f"nd region{region.id}": nvdimm_region_tree(region) if region.published else {},
+            }
+        )
 
     def show_device(self, device: DevDax) -> None:
         """Show a device, with its region's attributes, as it is now, or that it is gone.

@@ -46,6 +46,8 @@ __all__ = [
     "PROVIDER_DRIVER_ATTRIBUTES",
     "REGION_ATTRIBUTES",
     "Attribute",
+    "Subject",
+    "show_uevent",
 ]
 
 Subject = TypeVar("Subject")
@@ -54,15 +56,15 @@ Subject = TypeVar("Subject")
 class Attribute(NamedTuple, Generic[Subject]):
     """One sysfs file. ``static_mode`` is its mode on a static region; None where it is absent there.
 
-    ``show`` makes its text, without it the file cannot be read; ``store`` takes what is written,
-    without it the file cannot be written. ``quirk`` names the flavour's property that it needs;
-    ``present`` tells whether an object has it at all.
+    ``show`` makes its text, or None while it cannot be read; without it the file never can be.
+    ``store`` takes what is written; without it the file cannot be written. ``quirk`` names the
+    flavour's property that it needs; ``present`` tells whether an object has it at all.
     """
 
     name: str
     mode: int
     static_mode: int | None
-    show: Callable[[Subject], str] | None
+    show: Callable[[Subject], str | None] | None
     store: Callable[[Subject, str], None] | None = None
     quirk: str = ""
     present: Callable[[Subject], bool] | None = None
@@ -74,7 +76,8 @@ class Attribute(NamedTuple, Generic[Subject]):
         return self.static_mode if region.is_static else self.mode
 
 
-def _uevent(subject: HasKobject) -> str:
+def show_uevent(subject: HasKobject) -> str:
+    """What the file ``uevent`` of any object shows."""
     return subject.kobject().uevent_file()
 
 
@@ -124,7 +127,7 @@ DEVICE_ATTRIBUTES: tuple[Attribute[DevDax], ...] = (
         lambda device: f"{device.region.target_node}\n",
         present=lambda device: device.region.target_node >= 0,
     ),
-    Attribute("uevent", 0o644, 0o644, _uevent, store_uevent),
+    Attribute("uevent", 0o644, 0o644, show_uevent, store_uevent),
 )
 
 DRIVER_ATTRIBUTES: tuple[Attribute[Driver], ...] = (
@@ -145,7 +148,7 @@ MAPPING_ATTRIBUTES: tuple[Attribute[DaxMapping], ...] = (
     Attribute("start", 0o400, 0o400, lambda mapping: f"{mapping.range.start:#x}\n"),
     Attribute("end", 0o400, 0o400, lambda mapping: f"{mapping.range.end:#x}\n"),
     Attribute("page_offset", 0o400, 0o400, lambda mapping: f"{mapping.range.pgoff:#x}\n"),
-    Attribute("uevent", 0o644, 0o644, _uevent, store_uevent),
+    Attribute("uevent", 0o644, 0o644, show_uevent, store_uevent),
 )
 
 # The device that carries a region; each provider's has some of these.
@@ -156,7 +159,7 @@ PARENT_ATTRIBUTES: tuple[Attribute[DaxRegion], ...] = (
     ),
     Attribute("modalias", 0o444, 0o444, lambda region: f"{region.provider.modalias}\n"),
     Attribute("numa_node", 0o444, 0o444, lambda region: f"{region.numa_node}\n"),
-    Attribute("uevent", 0o644, 0o644, _uevent, store_uevent),
+    Attribute("uevent", 0o644, 0o644, show_uevent, store_uevent),
 )
 
 MODULE_ATTRIBUTES: tuple[Attribute[Module], ...] = (

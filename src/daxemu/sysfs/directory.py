@@ -55,10 +55,12 @@ class Directory(NamedTuple, Generic[Subject]):
 
     def files(self) -> Tree:
         """The attribute files."""
-        return {
-            f"{self.path}/{attribute.name}": File(mode, attribute.show(self.subject) if attribute.show else "")
-            for attribute, mode in self.present()
-        }
+        return {f"{self.path}/{attribute.name}": self._file(attribute, mode) for attribute, mode in self.present()}
+
+    def _file(self, attribute: Attribute[Subject], mode: int) -> File:
+        """One of them. What cannot be read now is a file that nobody may open."""
+        text = attribute.show(self.subject) if attribute.show else ""
+        return File(mode, text) if text is not None else File(0, "")
 
     def store(self, name: str) -> Store:
         """What to call with the text written to one of them. EACCES: it cannot be written."""

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from daxemu.errors import KernelError
 from daxemu.kernel.bus import DaxBus
 from daxemu.kernel.device import DevDax
-from daxemu.kernel.module import Module
-from daxemu.kernel.power import Power, PowerSettings
 from daxemu.kernel.providers import ProviderDriver
 from daxemu.kernel.region import DaxRegion
 from daxemu.sysfs.attributes import (
@@ -17,14 +15,14 @@ from daxemu.sysfs.attributes import (
     DEVICE_ATTRIBUTES,
     DRIVER_ATTRIBUTES,
     MAPPING_ATTRIBUTES,
-    MODULE_ATTRIBUTES,
     PARAMETERS,
     PARENT_ATTRIBUTES,
-    POWER_ATTRIBUTES,
     PROVIDER_DRIVER_ATTRIBUTES,
     REGION_ATTRIBUTES,
 )
 from daxemu.sysfs.directory import Directories, Directory, File, Store, Tree, files_in, links_to
+from daxemu.sysfs.nvdimm import nvdimm_directories
+from daxemu.sysfs.parts import module_directory, power_directory
 
 if TYPE_CHECKING:
     from daxemu.kernel.core import DaxCore
@@ -39,14 +37,6 @@ def device_path(device: DevDax) -> str:
     return f"sys{device.devpath}"
 
 
-def _module(core: DaxCore, name: str) -> Directory[Module]:
-    return Directory(f"sys/module/{name}", MODULE_ATTRIBUTES, Module(core, name))
-
-
-def _power(home: str, settings: PowerSettings, owner: DevDax | DaxRegion) -> Directory[Power]:
-    return Directory(f"{home}/power", POWER_ATTRIBUTES, Power(settings, owner))
-
-
 # -- the bus ------------------------------------------------------------------------------------
 
 
@@ -54,7 +44,7 @@ def _bus_directories(bus: DaxBus) -> Directories:
     yield Directory(_BUS, BUS_ATTRIBUTES, bus)
     for name, driver in bus.drivers.items():
         yield Directory(f"{_BUS}/drivers/{name}", DRIVER_ATTRIBUTES, driver)
-        yield _module(bus.core, name)
+        yield module_directory(bus.core, name)
 
 
 def bus_tree(bus: DaxBus) -> Tree:
@@ -79,13 +69,14 @@ def _region_directories(region: DaxRegion) -> Directories:
     core, provider = region.core, region.provider
     files = [attribute for attribute in PARENT_ATTRIBUTES if attribute.name in provider.files]
     parameters = [attribute for attribute in PARAMETERS if attribute.name in provider.parameters]
-    yield _module(core, provider.module)
+    yield module_directory(core, provider.module)
     yield Directory(f"sys/module/{provider.module}/parameters", parameters, core)
     if provider.shows_bus:
         driver = ProviderDriver(core, provider)
         yield Directory(f"sys/{driver.path}", PROVIDER_DRIVER_ATTRIBUTES, driver)
-    yield Directory(home, files, region, region)
-    yield _power(home, region.power, region)
+    if region.claim is None:  # else the nvdimm bus shows what carries the region
+        yield Directory(home, files, region, region)
+        yield power_directory(home, region.power, region)
     yield Directory(f"{home}/dax_region", REGION_ATTRIBUTES, region, region)
 
 
@@ -115,11 +106,11 @@ def region_tree(region: DaxRegion) -> Tree:
 def _device_directories(device: DevDax) -> Directories:
     home = device_path(device)
     yield Directory(home, DEVICE_ATTRIBUTES, device, device.region)
-    yield _power(home, device.power, device)
+    yield power_directory(home, device.power, device)
     for mapping in device.mappings():
         home = f"sys{mapping.kobject().devpath}"
         yield Directory(home, MAPPING_ATTRIBUTES, mapping, device.region)
-        yield _power(home, mapping.range.power, device)
+        yield power_directory(home, mapping.range.power, device)
 
 
 def device_tree(device: DevDax) -> Tree:
@@ -151,6 +142,8 @@ def _directories(core: DaxCore, path: str) -> Directories:
         yield from memory_directories(core.memory, path)
     for region in core.regions.values():
         yield from _region_directories(region)
+    if core.nvdimm is not None:
+        yield from nvdimm_directories(core.nvdimm)
 
 
 def find_store(core: DaxCore, path: str) -> Store:
