@@ -31,6 +31,8 @@ DEVICE_VERBS = {
     "replug": "returns as it was, with its bytes; old files stay dead",
     "read-only": "opens and mappings for writing are refused",
     "read-write": "they are allowed again",
+    "inject-poison": "memory breaks (--offset, --length): a touch is SIGBUS",
+    "clear-poison": "it is mended: all, or --offset and --length",
 }
 REGION_VERBS = {
     "unplug": "surprise removal of the region with its devices",
@@ -39,15 +41,20 @@ REGION_VERBS = {
 }
 
 
-def _on_device(engine: Engine, name: str, verb: str, driver: str = "device_dax") -> None:
+def _on_device(engine: Engine, name: str, verb: str, **more: Any) -> None:
+    """``driver`` is for bind; ``offset`` and ``length``, sizes in bytes or as texts, are for the verbs of poison."""
     device: DaxDevice = engine._find_device(name)
     match verb:
         case "bind":
-            device.bind(driver)
+            device.bind(**more)
+        case "inject-poison":
+            device.inject_poison(**more)
+        case "clear-poison":
+            device.clear_poison(**more)
         case "read-only" | "read-write":
             device.read_only = verb == "read-only"
         case "kill" | "revive" | "unbind" | "unplug" | "replug":
-            getattr(device, verb)()
+            getattr(device, verb)(**more)
         case _:
             raise UsageError(f"unknown verb {verb!r}; there are: {', '.join(DEVICE_VERBS)}")
 

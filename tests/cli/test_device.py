@@ -38,7 +38,7 @@ def test_each_verb_and_the_one_that_undoes_it(daxemu, engine, name):
         "unplug": (True, False, False, None),
         "replug": (False, True, False, "device_dax"),
     }
-    assert expected.keys() == DEVICE_VERBS.keys()
+    assert expected.keys() | {"inject-poison", "clear-poison"} == DEVICE_VERBS.keys()
     for verb, wanted in expected.items():
         result = daxemu("device", verb, name)
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
@@ -53,6 +53,27 @@ def test_bind_to_another_driver(daxemu, engine):
 
     assert result.returncode == 0, result.stderr
     assert engine._find_device("dax2.0")._device.driver.name == "kmem"
+
+
+def test_memory_breaks_and_is_mended(daxemu, engine):
+    device = engine.devices[0]
+
+    assert daxemu("device", "inject-poison", "dax0.0").returncode == 0
+    assert daxemu("device", "inject-poison", "dax0.0", "--offset", "2M", "--length", "1K").returncode == 0
+    assert device.poison == [(0, 512), (2 << 20, 1024)]
+    assert daxemu("device", "clear-poison", "dax0.0", "--offset", "2M", "--length", "512").returncode == 0
+    assert device.poison == [(0, 512), ((2 << 20) + 512, 512)]
+    assert daxemu("device", "clear-poison", "dax0.0").returncode == 0
+    assert device.poison == []
+
+
+def test_broken_memory_is_broken_when_it_returns(daxemu, engine):
+    for name in ("dax0.0", "dax1.0"):
+        daxemu("device", "inject-poison", name)
+        daxemu("device", "unplug", name)
+        daxemu("device", "replug", name)
+
+    assert [device.poison for device in engine.devices] == [[(0, 512)], [(0, 512)]]
 
 
 def test_several_devices_at_once(daxemu, engine):
@@ -78,6 +99,7 @@ def test_regions_come_and_go(daxemu, engine):
         (["device", "unbind", "dax0.0", "dax0.0"], "dax0.0 is not bound [ENODEV]"),
         (["device", "replug", "dax1.0"], "dax1.0 is not unplugged [EBUSY]"),
         (["device", "bind", "dax1.0", "--driver", "vfio"], "no driver vfio on the dax bus [ENODEV]"),
+        (["device", "kill", "dax1.0", "--offset", "1"], "--offset is not for 'kill'; leave it out"),
         (["region", "unplug", "7"], "no region 7; there are: 0, 1"),
         (["region", "unplug", "dax0.0"], "region 'dax0.0': give its number, the X of its devices daxX.Y"),
         (["region", "add", "size=3"], "size '3' is not a multiple of the alignment 2M; give a size such as '2M'"),

@@ -6,12 +6,14 @@ import click
 
 from daxemu.cli._options import SESSION, declared
 from daxemu.control import DEVICE_VERBS
+from daxemu.errors import UsageError
 from daxemu.session.client import command as ask
 from daxemu.session.listing import find_session
 
 __all__ = ["command"]
 
-_VERBS = "\n".join(f"{verb:<11} {text}" for verb, text in DEVICE_VERBS.items())
+_OPTIONS_OF = {"bind": {"driver"}, "inject-poison": {"offset", "length"}, "clear-poison": {"offset", "length"}}
+_VERBS = "\n".join(f"{verb:<14} {text}" for verb, text in DEVICE_VERBS.items())
 _HELP = f"""Have something happen to DEVICEs of a running session, by default the one that this is called in.
 
 \b
@@ -23,12 +25,18 @@ Exit status 2, and a line that says why, for what the kernel refuses.
 
 @click.command(help=_HELP)
 @declared(SESSION)
-@click.option("--driver", metavar="NAME", default="device_dax", help="The driver for 'bind': device_dax or kmem.")
+@click.option("--driver", metavar="NAME", help="bind: the driver, device_dax or kmem.")
+@click.option("--offset", metavar="SIZE", help="…-poison: where it begins, 4096 or 2M; by default 0.")
+@click.option("--length", metavar="SIZE", help="…-poison: how much; by default a sector is broken, and all is mended.")
 @click.argument("verb", type=click.Choice([*DEVICE_VERBS]), metavar="VERB")
 @click.argument("device", nargs=-1, required=True)
-def command(session: str | None, driver: str, verb: str, device: tuple[str, ...]) -> None:
+def command(session: str | None, verb: str, device: tuple[str, ...], **options: str | None) -> None:
     """See _HELP."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given.keys() - _OPTIONS_OF.get(verb, set()):
+        raise UsageError(f"--{name} is not for '{verb}'; leave it out")
+    if verb == "inject-poison":
+        given = {"offset": "0"} | given
     found = find_session(session)
-    more = {"driver": driver} if verb == "bind" else {}
     for name in device:
-        ask(found, "device", name=name, verb=verb, **more)
+        ask(found, "device", name=name, verb=verb, **given)
