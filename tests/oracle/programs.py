@@ -28,7 +28,10 @@ class Program(NamedTuple):
         return Job(self.name, self.command(f"/programs/{self.name}", topology), stays=self.stays)
 
 
-_NAMES = ("vma", "nodes", "tree", "stores", "unbind", "opens", "fd_calls", "mmaps", "memory_state", "refused_faults")
+_NAMES = (
+    *("vma", "nodes", "tree", "stores", "unbind"),
+    *("opens", "fd_calls", "mmaps", "memory_state", "refused_faults", "aio"),
+)
 PROGRAMS = (*map(Program, _NAMES), Program("rebind", stays=True))
 
 

@@ -343,6 +343,12 @@ int dx_sync_poison(const struct table_device *device, int maps);
 /* madvise(MADV_HWPOISON) of a range in which devices are mapped; 0 or -errno. */
 int dx_hwpoison(uintptr_t start, uintptr_t end);
 
+/* -- wrap_aio.c ------------------------------------------------------------------------------ */
+
+struct iocb;
+/* io_submit(2); how many were taken, or -errno. */
+long dx_submit(unsigned long queue, long n, struct iocb **requests);
+
 /* -- nodes.c --------------------------------------------------------------------------------- */
 
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls about memory that have no function, or none everywhere, and are made by syscall(2): of these, no others. */
+/* Calls that have no function, or none everywhere, and are made by syscall(2): of these, no others. */
 #include "preload.h"
 
 #include <stdarg.h>
@@ -73,6 +73,8 @@ EXPORT long syscall(long number, ...)
 		return seal((void *)of[0], of[1], of[2]);
 	if (unlikely(number == SYS_move_pages) && dx_active())
 		return move_pages(of[0], of[1], (void **)of[2], (const int *)of[3], (int *)of[4], of[5]);
+	if (unlikely(number == SYS_io_submit))
+		return dx_edge(dx_submit(of[0], of[1], (struct iocb **)of[2]));
 	return REAL(syscall)(number, of[0], of[1], of[2], of[3], of[4], of[5]);
 }
 
