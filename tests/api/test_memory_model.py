@@ -173,6 +173,20 @@ Memory.TestCase.settings = settings(max_examples=25, stateful_step_count=40, dea
 TestMemory = Memory.TestCase
 
 
+def test_bytes_that_outlive_the_session_are_never_taken_out_of_their_file(monkeypatch):
+    monkeypatch.setattr(TmpfsStore, "persistent", True)
+    with Engine() as engine:
+        device = engine.add_region(2 * BLOCK).devices[0]
+        with device.open() as file, file.mmap() as memory:
+            memory[5] = 55
+        kept = os.dup(device._device.backing.fd)
+        device.kill()
+        device._device.backing.withdraw()
+        assert os.pread(kept, 1, 5) == b"\x37"
+    assert os.pread(kept, 1, 5) == b"\x37"
+    os.close(kept)
+
+
 @pytest.fixture
 def fragmented():
     """A device of three ranges, with bytes in all of them and in what is free."""

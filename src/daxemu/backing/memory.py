@@ -213,9 +213,10 @@ class DeviceMemory(BackingFile):
         """Take the bytes away from under the mappings of a dead device: touching them is SIGBUS, told or not.
 
         A process that stands still, or whose mappings cannot be moved, must not go on with a device
-        that is dead. It costs a copy, so it is not the way for everybody. ENOSPC, ENOMEM: no room for it.
+        that is dead. It costs a copy, so it is not the way for everybody. Bytes that outlive the
+        session stay where they are: nobody knows how it will end. ENOSPC, ENOMEM: no room for it.
         """
-        if self._aside >= 0:
+        if self._aside >= 0 or self._memory.store.persistent:
             return
         store, size = self._memory.store, 0 if self._memory.abandoned else self.size
         with _refusals(store), ExitStack() as undo:
