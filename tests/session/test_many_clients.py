@@ -177,6 +177,29 @@ def test_a_parent_that_waits_for_its_vfork_child_is_revoked_with_it(engine, devi
         program.stdin.close()
 
 
+def test_a_program_whose_first_thread_has_ended_is_revoked(engine, device, compiled, caplog):
+    command = [compiled("leaderless"), device.path]
+    with engine.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as program:
+
+        def touch():
+            program.stdin.write(b"t")
+            return program.stdout.read(1)
+
+        assert touch() == b"1"
+        while ") Z" not in Path(f"/proc/{program.pid}/stat").read_text():
+            time.sleep(0.01)
+        device.kill()
+        assert touch() == b"0"
+        device.revive()
+        assert touch() == b"1"
+        os.kill(program.pid, signal.SIGSTOP)
+        device.kill()
+        os.kill(program.pid, signal.SIGCONT)
+        assert f"process {program.pid} (state T" in caplog.text
+        assert touch() == b"0"
+        program.stdin.close()
+
+
 def test_an_engine_that_dies_in_the_middle_of_it_takes_its_clients_along(compiled, runtime_dir):
     code = f"""
 import daxemu, os, signal, subprocess, sys

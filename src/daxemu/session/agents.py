@@ -76,7 +76,7 @@ class Agent:
     def may_map(self, ino: int) -> bool:
         """Whether the process maps the file with this inode number, as far as one can see."""
         try:
-            maps = Path(f"/proc/{self.pid}/maps").read_text(errors="replace")
+            maps = (_task(self.pid) / "maps").read_text(errors="replace")
         except OSError:
             return True
         return any(line.split(maxsplit=5)[4] == str(ino) for line in maps.splitlines())
@@ -87,12 +87,16 @@ class Agent:
         return seen == self._seen and any(line.startswith(("State:\tT", "State:\tt")) for line in seen.splitlines())
 
 
+def _task(pid: int) -> Path:
+    """Where a process's agent is in /proc; its first thread, which may have ended, where none is to be found."""
+    tasks = Path(f"/proc/{pid}/task")
+    return next((task for task in tasks.iterdir() if (task / "comm").read_text() == "daxemu-agent\n"), tasks / str(pid))
+
+
 def _thread_status(pid: int) -> str:
-    """State of a process's agent, and how often it was switched; of its first thread, where none is to be found."""
+    """State of a process's agent, and how often it was switched."""
     try:
-        tasks = Path(f"/proc/{pid}/task")
-        task = next((t for t in tasks.iterdir() if (t / "comm").read_text() == "daxemu-agent\n"), tasks / str(pid))
-        lines = (task / "status").read_text().splitlines()
+        lines = (_task(pid) / "status").read_text().splitlines()
     except OSError:
         return "State:\tgone"
     return "\n".join(line for line in lines if line.startswith(("State:", "voluntary_", "nonvoluntary_")))

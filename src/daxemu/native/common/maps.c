@@ -112,7 +112,7 @@ static int visit_file(long fd, char *buffer, size_t room, dx_visit *visit, void 
 
 static long open_maps(void)
 {
-	long fd = syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	long fd = syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
 
 	return fd < 0 ? -errno : fd;
 }

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One line of /proc/self/maps. */
+/* One line of /proc/thread-self/maps; "self" is the first thread, which may have ended. */
 struct dx_vma {
 	uint64_t start, end, offset, dev, ino;
 	bool shared;
@@ -19,7 +19,7 @@ void dx_parse_vma(const char *line, struct dx_vma *vma);
 typedef int dx_visit(const struct dx_vma *vma, void *context);
 
 /*
- * MAPS is open on /proc/self/maps, or -1 to open it. Call VISIT for every mapping of this process, by address, until it returns other than 0; that, or
+ * MAPS is open on it, or -1 to open it. Call VISIT for every mapping of this process, by address, until it returns other than 0; that, or
  * -errno. Safe in a signal handler and in a thread that the C library does not know.
  */
 int dx_each_vma(int maps, dx_visit *visit, void *context);

@@ -129,7 +129,7 @@ int dx_move_mappings(const struct dx_part *part, uint64_t reason, bool holds, dx
 	int status;
 
 	if (maps < 0)
-		wish.maps = syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+		wish.maps = syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
 	if (wish.maps < 0)
 		return -errno;
 	status = move_all(&wish);

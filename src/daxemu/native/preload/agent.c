@@ -27,7 +27,7 @@ static struct {
 	pid_t pid; /* of the process that it runs in; another one after fork */
 	int sock;
 	int ready; /* futex */
-	int maps; /* its own descriptor of /proc/self/maps: a program may leave /proc behind by chroot */
+	int maps; /* its own descriptor of the list of mappings: a program may leave /proc behind by chroot */
 	char *area; /* its stack and thread-local storage */
 	size_t size;
 } agent = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -90,7 +90,7 @@ static void agent_main(void)
 
 	syscall(SYS_unshare, CLONE_FILES);
 	close_all_but(sock);
-	agent.maps = syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	agent.maps = syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
 	syscall(SYS_prctl, PR_SET_NAME, "daxemu-agent", 0, 0, 0);
 	__atomic_store_n(&agent.ready, 1, __ATOMIC_RELEASE);
 	syscall(SYS_futex, &agent.ready, 1 /* FUTEX_WAKE */, 1, NULL, NULL, 0);
