@@ -69,7 +69,7 @@ class RegionMemory:
     def restore(self) -> None:
         """Devices are about to be made that were there before."""
         self.restoring = True
-        found = self.store.open(self.label)
+        found = self.store.open_parked(self.label)
         self._fd = -1 if found is None else found
 
     @property
@@ -165,7 +165,7 @@ class DeviceMemory(BackingFile):
     def _recover(self, size: int) -> None:
         """Be as the earlier session's last word was, though it may have ended in the middle of a change."""
         store = self._memory.store
-        aside, there = store.open(self._aside_label), self.size
+        aside, there = store.open_parked(self._aside_label), self.size
         if aside is not None and there < size <= store.size(aside):  # cut only when all of it was aside
             self._aside = aside
             self.give_back()

@@ -127,12 +127,16 @@ class BackingStore(ABC):
             os.posix_fallocate(fd, 0, size)
 
     def open(self, label: str) -> int | None:  # noqa: ARG002
-        """Return the file of this label that an earlier session left, None if there is none."""
+        """Return the file that ``create`` made for this label in an earlier session, None if there is none."""
         return None
 
     def park(self, label: str, size: int) -> int:
         """Return a file for what devices give up, ``size`` bytes of mostly nothing."""
         return self.create(label, size)
+
+    def open_parked(self, label: str) -> int | None:  # noqa: ARG002
+        """Return the file that ``park`` made for this label in an earlier session, None if there is none."""
+        return None
 
     def copy(self, source: int, source_at: int, target: int, target_at: int, length: int) -> None:
         """Copy ``length`` bytes between files. What was never written may be left out: the target is zero there."""

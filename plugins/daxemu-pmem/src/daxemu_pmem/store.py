@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 
 from daxemu.backing import BackingStore, Probe
 from daxemu.units import format_size
+from daxemu_pmem.mapped import copy_mapped
 from daxemu_pmem.place import Place, RealDevice, dax_mounts, find_place
 
 __all__ = ["PmemStore"]
@@ -74,7 +76,17 @@ class PmemStore(BackingStore):
 
     def size(self, fd: int) -> int:
         """Bytes of a file, or of the real device."""
-        return self._place.size if isinstance(self._place, RealDevice) else super().size(fd)
+        if isinstance(self._place, RealDevice) and stat.S_ISCHR(os.fstat(fd).st_mode):
+            return self._place.size
+        return super().size(fd)
+
+    def open(self, label: str) -> int | None:  # noqa: ARG002 - known by its place
+        """Return what an earlier session left, if that is what stays here."""
+        if not self.persistent or not os.access(self.where, os.F_OK):
+            return None
+        fd = self._place.open()
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fd
 
     def resize(self, fd: int, size: int) -> None:
         """Change a file's size. EINVAL: a real device has the size that it has."""
@@ -85,7 +97,7 @@ class PmemStore(BackingStore):
 
     def reserve(self, fd: int, size: int) -> None:
         """Write every block that never was, and have the file system know of it. ENOSPC if there are not so many."""
-        if isinstance(self._place, RealDevice):
+        if size == 0 or isinstance(self._place, RealDevice):
             return
         space = os.fstatvfs(fd)
         if size - os.fstat(fd).st_blocks * 512 > space.f_bavail * space.f_frsize:
@@ -95,6 +107,34 @@ class PmemStore(BackingStore):
             at += os.pwrite(fd, _ZEROS[: size - at], at)
             at = os.lseek(fd, at, os.SEEK_HOLE) if at < size else size
         os.fsync(fd)
+
+    def copy(self, source: int, source_at: int, target: int, target_at: int, length: int) -> None:
+        """Copy bytes between files: a real device is mapped, for it has neither read nor write."""
+        if isinstance(self._place, RealDevice):
+            copy_mapped(source, source_at, target, target_at, length)
+        else:
+            super().copy(source, source_at, target, target_at, length)
+
+    def clone(self, fd: int, label: str) -> int:
+        """Return a file with the same bytes; of a whole device, a file in memory."""
+        if not self.persistent:
+            return super().clone(fd, label)
+        size = self.size(fd)
+        twin = self.park(label, size)
+        try:
+            self.copy(fd, 0, twin, 0, size)
+        except BaseException:
+            os.close(twin)
+            raise
+        return twin
+
+    def restore(self, source: int, target: int) -> int:
+        """Make a file's bytes those of another."""
+        if not isinstance(self._place, RealDevice):
+            return super().restore(source, target)
+        size = self.size(target)
+        copy_mapped(source, 0, target, 0, size)
+        return size
 
     def park(self, label: str, size: int) -> int:
         """Return an ordinary memory file: what devices give up is nobody's data any more."""

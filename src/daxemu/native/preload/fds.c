@@ -31,7 +31,7 @@ bool dx_fd_device(int fd, struct table_device *device)
 
 	if (!(dx_marked(fd) & MARK_DAX) || REAL(fstat)(fd, &st) < 0)
 		return false;
-	return S_ISREG(st.st_mode) && dx_table_device_by_file(dx_session.table, st.st_dev, st.st_ino, device);
+	return dx_may_back(&st) && dx_table_device_by_file(dx_session.table, st.st_dev, st.st_ino, device);
 }
 
 bool dx_may(int fd, int direction)
@@ -73,8 +73,8 @@ void dx_mark_if_ours(int fd)
 
 	if (REAL(fstat)(fd, &st) < 0 || !dx_active())
 		return;
-	if (S_ISREG(st.st_mode) && (dx_table_device_by_file(dx_session.table, st.st_dev, st.st_ino, &device) ||
-				    dx_table_node_by_file(dx_session.table, st.st_dev, st.st_ino, &node)))
+	if (dx_may_back(&st) && (dx_table_device_by_file(dx_session.table, st.st_dev, st.st_ino, &device) ||
+				 dx_table_node_by_file(dx_session.table, st.st_dev, st.st_ino, &node)))
 		mark = MARK_DAX;
 	else if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) {
 		struct dx_place place;

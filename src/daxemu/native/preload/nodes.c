@@ -82,7 +82,7 @@ bool dx_patch_device(struct stat *st)
 {
 	struct table_device device;
 
-	if (!S_ISREG(st->st_mode) || !dx_table_device_by_file(dx_session.table, st->st_dev, st->st_ino, &device))
+	if (!dx_may_back(st) || !dx_table_device_by_file(dx_session.table, st->st_dev, st->st_ino, &device))
 		return false;
 	show_device(st, &device);
 	return true;

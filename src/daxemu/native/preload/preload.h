@@ -122,6 +122,12 @@ static inline void dx_mark(int fd, int mark)
 /* Mark descriptors that this process was born with or received. */
 void dx_mark_inherited(void);
 void dx_mark_if_ours(int fd);
+/* A device's memory is a file, or a device-DAX that the machine itself has. */
+static inline bool dx_may_back(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) || S_ISCHR(st->st_mode);
+}
+
 /* Is it the file behind a device, present or gone? */
 bool dx_is_device(uint64_t dev, uint64_t ino);
 /* Is it open on a device? */
