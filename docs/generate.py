@@ -220,7 +220,7 @@ def _class(cls: type) -> str:
 def python_api() -> str:
     """Every public class, the engine first."""
     classes = [getattr(daxemu, name) for name in daxemu.__all__ if inspect.isclass(getattr(daxemu, name))]
-    order = ["Engine", "DaxRegion", "DaxDevice", "DaxFile", "DaxMapping", "DaxemuError"]
+    order = ["Engine", "DaxRegion", "DaxDevice", "DaxFile", "DaxMapping", "DaxMemory", "DaxemuError"]
     classes.sort(key=lambda cls: order.index(cls.__name__) if cls.__name__ in order else len(order))
     return "\n\n".join(map(_class, classes))
 

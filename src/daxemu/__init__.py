@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from daxemu.kernel.uevent import Uevent
     from daxemu.kmsg import Kmsg, KmsgRecord
     from daxemu.mapping import DaxMapping
+    from daxemu.memory import DaxMemory
     from daxemu.monitor import Monitor
     from daxemu.region import DaxRegion
     from daxemu.snapshot import DaxSnapshot
@@ -26,6 +27,7 @@ __all__ = [
     "DaxDevice",
     "DaxFile",
     "DaxMapping",
+    "DaxMemory",
     "DaxRegion",
     "DaxSnapshot",
     "DaxemuError",
@@ -62,6 +64,7 @@ _HOMES = {
     "Kmsg": "kmsg",
     "KmsgRecord": "kmsg",
     "DaxMapping": "mapping",
+    "DaxMemory": "memory",
     "Monitor": "monitor",
 }
 

@@ -11,6 +11,7 @@ from daxemu.errors import KernelError
 from daxemu.file import DaxFile
 from daxemu.kernel.hotplug import Absent, plug_device, unplug_device
 from daxemu.launch.start import Launcher
+from daxemu.memory import DaxMemory
 from daxemu.snapshot import DaxSnapshot
 from daxemu.units import format_size, parse_size
 
@@ -188,13 +189,22 @@ class DaxDevice(Launcher):
             amount = self.size - start if length is None else parse_size(length)
             self._device.set_poison(start, amount, poisoned=poisoned)
 
+    @property
+    def memory(self) -> DaxMemory | None:
+        """The device as ordinary memory, while it is bound to kmem; else None."""
+        driver = self._device.driver
+        return DaxMemory(self) if driver is not None and driver.name == "kmem" else None
+
     def bind(self, driver: str = "device_dax") -> None:
         """Give it to a driver. ENODEV: no such driver. EBUSY: it has one. ENXIO: it has size 0."""
         with self.engine._operation() as core:
             core.hand_over(self._device, driver)
 
     def unbind(self) -> None:
-        """Take it from its driver: every mapping is revoked, opens answer ENXIO until ``bind``. ENODEV: it has none."""
+        """Take it from its driver: every mapping is revoked, opens answer ENXIO until ``bind``. ENODEV: it has none.
+
+        From kmem: memory that is still online stays memory until the engine ends (``memory.offline``).
+        """
         with self.engine._operation() as core:
             core.bus.unbind(self._device)
 
@@ -246,8 +256,7 @@ class DaxDevice(Launcher):
         with self.engine._operation() as core:
             if self._device.region.is_static:
                 raise KernelError(errno.EACCES, f"{self.name} is in a static region: it goes with its region")
-            if self._device.driver is not None:
-                core.bus.unbind(self._device)
+            self.engine._take_from_driver(self._device)
             self._device.resize(0)
             if self._device.id:
                 core.delete_device(self._device)

@@ -363,12 +363,18 @@ class Engine(Launcher):
             finally:
                 self._wiring.tell_plugins(self)
 
+    def _take_from_driver(self, device: DevDax) -> None:
+        """Unbind as ``daxctl`` does by force: what has become memory goes offline first, or it would stay for ever."""
+        if device.driver is not None:
+            for block in device.driver.blocks(device):
+                self._core.memory.offline(block)
+            self._core.bus.unbind(device)
+
     def _resize(self, device: DevDax, size: int) -> None:
         """Resize as an administrator does: unbound; bound again whatever happens, an idle device to device_dax."""
         driver = device.driver.name if device.driver else DEVICE_DAX
         try:
-            if device.driver is not None:
-                self._core.bus.unbind(device)
+            self._take_from_driver(device)
             device.resize(size)
         finally:
             if device.size:
@@ -378,7 +384,7 @@ class Engine(Launcher):
         """Have device_dax bind the device, and bring it alive: a test before may have left it otherwise."""
         with self._operation() as core:
             if device.driver is not None and device.driver.name != DEVICE_DAX:
-                core.bus.unbind(device)
+                self._take_from_driver(device)
             if device.driver is None:
                 core.hand_over(device, DEVICE_DAX)
             device.run()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from daxemu.errors import KernelError
 from daxemu.kernel.kmsg import KERN_ERR, KERN_INFO, KERN_WARNING
-from daxemu.kernel.memory import MEMORY_BLOCK_SIZE
+from daxemu.kernel.memory import MEMORY_BLOCK_SIZE, MemoryBlock
 from daxemu.kernel.ports import Event
 from daxemu.kernel.ranges import PAGE_SIZE
 from daxemu.kernel.region import SUBSECTION_SIZE
@@ -48,6 +48,10 @@ class Driver:
     def remove(self, device: DevDax) -> None:
         """Let a device go."""
         raise NotImplementedError
+
+    def blocks(self, device: DevDax) -> list[MemoryBlock]:  # noqa: ARG002
+        """The memory blocks that it has made of a device, by address."""
+        return []
 
     def undo_probe(self, device: DevDax) -> None:
         """Take back what probe has done, when the device cannot be bound after all."""
@@ -154,6 +158,15 @@ class Kmem(Driver):
                     added.append(span)
             undo.pop_all()
         self._added[device] = added
+
+    def blocks(self, device: DevDax) -> list[MemoryBlock]:
+        """The memory blocks that a device has become, by address."""
+        blocks = self.core.memory.blocks
+        return [
+            blocks[address // MEMORY_BLOCK_SIZE]
+            for span in sorted(self._added[device], key=lambda span: span.start)
+            for address in range(span.start, span.end, MEMORY_BLOCK_SIZE)
+        ]
 
     def _whole_blocks(self, device: DevDax) -> list[_Span]:
         """The memory blocks in each of the device's ranges that holds any."""

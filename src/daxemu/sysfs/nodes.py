@@ -37,7 +37,11 @@ class ShownNode(NamedTuple):
         if name in ("cpulist", "cpumap"):
             return re.sub(r"[0-9a-f]", "0", like) if name == "cpumap" else "\n"
         named = re.sub(r"(?m)^Node \d+", f"Node {self.node.id}", like)
-        return re.sub(r"(?m)\d+(?=( kB)?$)", lambda number: "0".rjust(len(number[0])), named)
+        return re.sub(r"(?m)( *)\d+(?=( kB)?$)", self._nothing if name == "meminfo" else r"\g<1>0", named)
+
+    @staticmethod
+    def _nothing(number: re.Match[str]) -> str:
+        return "0".rjust(len(number[0]))
 
     def distance(self) -> str:
         """How far all nodes are, in the order of their numbers."""
