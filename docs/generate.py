@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,11 @@ from daxemu import backing, hookspecs, pytest_plugin
 from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.flavour import FLAVOURS, QUIRKS
-from daxemu.kernel.memory import BootNodes
+from daxemu.kernel.memory import BootNodes, MemoryBlock
 from daxemu.kernel.ports import Event
 from daxemu.kernel.providers import find_provider
 from daxemu.kernel.uevent import Uevent
-from daxemu.sysfs import attributes
+from daxemu.sysfs import attributes, memory
 from daxemu.sysfs.directory import File
 from daxemu.sysfs.tree import bus_tree
 
@@ -132,6 +133,32 @@ def flavours() -> str:
         for name, sentence in QUIRKS.items()
     ]
     return _table(("Quirk", *FLAVOURS, "What it means"), *rows)
+
+
+def _memory_sample() -> MemoryBlock:
+    """The first block of a device of 1 GiB on a node of its own; one block of it is online."""
+    core = DaxCore(_Nowhere())
+    core.boot()
+    core.memory.set_auto_online("offline")
+    core.add_region(find_provider("hmem"), start=1 << 44, size=1 << 30, align=2 << 20, target_node=1, driver="kmem")
+    first, *_ = core.memory.blocks.values()
+    core.memory.online(first, "online_movable")
+    return first
+
+
+def _system_rows(table: Iterable[Any], subject: object) -> Iterator[tuple[str, ...]]:
+    for name, mode, _, shown, written in islice(_attribute_rows(table, subject), 1, None):
+        yield name, mode, shown, written
+
+
+def memory_files() -> str:
+    """Files of memory blocks, and of the directory they are in."""
+    block = _memory_sample()
+    return _table(
+        ("File", "Mode", "Read", "Write"),
+        *_system_rows(memory.MEMORY_ATTRIBUTES, block.memory),
+        *((row[0].replace("`", "`memoryN/", 1), *row[1:]) for row in _system_rows(memory.BLOCK_ATTRIBUTES, block)),
+    )
 
 
 # -- command line -------------------------------------------------------------------------------
@@ -266,6 +293,7 @@ PARTS: dict[str, Callable[[], str]] = {
         device_attributes,
         mapping_attributes,
         bus_files,
+        memory_files,
         flavours,
         commands,
         python_api,
