@@ -13,6 +13,7 @@ import pytest
 
 from daxemu import Engine
 from daxemu.kernel.memory import MEMORY_BLOCK_SIZE
+from tests.conftest import require
 
 SYSTEM = Path("/sys/devices/system")
 IN_MODIFY, IN_OPEN = 0x2, 0x20
@@ -186,3 +187,27 @@ def test_no_emulated_block_is_where_the_machine_has_memory(engine):
     blocks = {name for name in listed if name[6:].isdecimal()}
     assert len(blocks) == 2
     assert not blocks & {path.name for path in SYSTEM.glob("memory/memory*")}
+
+
+def test_daxctl_takes_blocks_offline_that_have_the_names_of_the_machines(engine, host_block, watch, tried):
+    """A device whose memory is said to be where the machine has some: there the machine's own once went offline."""
+    require("daxctl")
+    own = sorted(int(path.name[6:]) for path in SYSTEM.glob("memory/memory[0-9]*"))[-1]
+    engine.add_region("128M", provider="hmem", start=own * MEMORY_BLOCK_SIZE, idle=False, driver="kmem")
+    before = {path: path.read_text() for path in SYSTEM.glob("memory/memory*/state")}
+    state = SYSTEM / f"memory/memory{own}/state"
+    watch.seen()
+
+    def run(*command: str | Path) -> str:
+        return engine.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert run("cat", state) == "online"
+    run("daxctl", "offline-memory", "dax0.0")
+    assert run("cat", state) == "offline"
+    run("daxctl", "online-memory", "dax0.0")
+    answers = tried(f"memory{own}")
+    assert set(answers.values()) == {"opened"}, answers
+    run("daxctl", "reconfigure-device", "-f", "-m", "devdax", "dax0.0")
+
+    assert not watch.seen() & IN_MODIFY
+    assert {path: path.read_text() for path in SYSTEM.glob("memory/memory*/state")} == before
