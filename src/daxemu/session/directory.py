@@ -168,11 +168,13 @@ def remove_tree(path: Path) -> None:
 
     shutil has the same, and takes longer to be imported than a session to be removed.
     """
-    for parent, directories, files in os.walk(path, topdown=False):
-        for name in (*files, *directories):
-            at = os.path.join(parent, name)  # noqa: PTH118
-            with suppress(OSError):
-                (os.rmdir if name in directories and not os.path.islink(at) else os.unlink)(at)  # noqa: PTH114
+    with suppress(OSError), os.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                remove_tree(Path(entry))
+            else:
+                with suppress(OSError):
+                    os.unlink(entry)  # noqa: PTH108
     _remove_if_empty(path)
 
 
