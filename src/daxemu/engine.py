@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from types import TracebackType
 
 from daxemu.backing.memory import RegionMemory
 from daxemu.device import DaxDevice
-from daxemu.errors import UsageError
+from daxemu.errors import KernelError, UsageError
 from daxemu.faults import Faults
 from daxemu.kernel.core import DEVICE_DAX, DaxCore
 from daxemu.kernel.device import DevDax
@@ -22,6 +23,7 @@ from daxemu.kernel.file import File, dax_open
 from daxemu.kernel.flavour import DEFAULT_FLAVOUR, find_flavour
 from daxemu.kernel.ids import MINORMASK
 from daxemu.kernel.nvdimm.bus import NvdimmBus
+from daxemu.kernel.nvdimm.commands import command
 from daxemu.kernel.nvdimm.infoblock import Layout, lay_out, raw_size_for
 from daxemu.kernel.nvdimm.region import PERSISTENCE_DOMAINS, NdRegion
 from daxemu.kernel.providers import Provider, find_provider
@@ -301,7 +303,9 @@ class Engine(Launcher):
         UsageError: the session cannot have the name it was to have.
         """
         with self._operation() as core:
-            handlers = Handlers(self._store, self._may_open, self._show_machine, self._command)
+            handlers = Handlers(
+                self._store, self._may_open, self._show_machine, self._command, self._open_disk, self._ioctl
+            )
             return self._wiring.open_session(core, handlers, self._session_name).environ()
 
     def write_attribute(self, path: str, text: str) -> None:
@@ -310,6 +314,21 @@ class Engine(Launcher):
         Raises KernelError with what the kernel answers; EACCES for one that cannot be written.
         """
         self._store(path.lstrip("/"), text.encode())
+
+    def _open_disk(self, name: str) -> int:
+        """A descriptor of the memory behind a raw namespace's block device. ENXIO: there is none of that name."""
+        with self._operation() as core:
+            for region in core.nvdimm.regions.values() if core.nvdimm is not None else ():
+                if any(node == name and block for node, _, block in region.nodes()):
+                    return self._wiring.memories[region.start].fd
+        raise KernelError(errno.ENXIO, f"no block device {name}")
+
+    def _ioctl(self, name: str, request: int, argument: bytes) -> bytes:
+        """An ioctl on a node of the nvdimm bus. ENODEV: it is gone; then as ``nvdimm.commands.command``."""
+        with self._operation() as core:
+            if core.nvdimm is None:
+                raise KernelError(errno.ENODEV, "there is no nvdimm bus")
+            return command(core.nvdimm, name, request, argument)
 
     def _store(self, path: str, data: bytes) -> None:
         """One write of an attribute. The kernel ends the text at the first zero byte."""

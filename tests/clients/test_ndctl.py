@@ -93,3 +93,144 @@ def test_every_pmem_region_hangs_on_the_one_bus(daxemu_run):
 def test_without_an_nvdimm_there_is_no_bus(daxemu_run):
     require("ndctl")
     assert daxemu_run("ndctl", "list", "-BRNXD", options=("--region", "provider=hmem")).stdout == ""
+
+
+def run_steps(daxemu_run, script: str, options: tuple[str, ...] = RAW_256M) -> str:
+    """What the steps of a shell script print, on stderr too; `rc` behind one prints its status."""
+    require("ndctl")
+    return daxemu_run("bash", "-c", f'exec 2>&1; rc() {{ "$@"; echo "rc $?"; }}\n{script}', options=options).stdout
+
+
+def test_a_namespace_is_made_and_destroyed(daxemu_run):
+    """Messages and statuses as on a real kernel."""
+    shown = run_steps(
+        daxemu_run,
+        """
+        rc ndctl destroy-namespace namespace0.0
+        rc ndctl destroy-namespace -f namespace0.0
+        ls /dev/dax0.0 /dev/pmem0
+        rc ndctl enable-namespace namespace0.0
+        stat -c '%F' /dev/pmem0
+        blockdev --getsize64 /dev/pmem0
+        rc ndctl create-namespace -f -e namespace0.0 -m devdax -a 4k
+        stat -c '%F' /dev/dax0.0
+        ls /dev/pmem0 || true
+        """,
+    )
+    assert (
+        """  Error: namespace0.0 is active, specify --force for re-configuration
+
+error destroying namespaces: Device or resource busy
+destroyed 0 namespaces
+rc 240
+destroyed 1 namespace
+rc 0
+ls: cannot access '/dev/dax0.0': No such file or directory
+ls: cannot access '/dev/pmem0': No such file or directory
+enabled 1 namespace
+rc 0
+block special file
+268435456
+"""
+        in shown
+    )
+    assert '"align":4096' in shown
+    assert '"size":262144000' in shown
+    assert shown.endswith("rc 0\ncharacter special file\nls: cannot access '/dev/pmem0': No such file or directory\n")
+
+
+def test_namespaces_regions_and_modules_are_disabled_and_enabled(daxemu_run):
+    shown = run_steps(
+        daxemu_run,
+        """
+        daxctl disable-device dax0.0
+        ndctl list -NXi | grep -o '"state":"disabled"'
+        daxctl enable-device dax0.0
+        ndctl disable-namespace namespace0.0
+        ndctl list -Ni | grep -o '"mode":"raw"'
+        ndctl enable-namespace namespace0.0
+        ndctl disable-region region0
+        ls -d /sys/bus/nd/devices/*
+        ndctl disable-dimm nmem0
+        ndctl enable-dimm nmem0
+        ndctl enable-region region0
+        readlink /sys/bus/dax/devices/dax0.0
+        cd /sys/bus/nd/devices; cat region0/dax_seed namespace0.0/{holder,holder_class,mode}
+        """,
+    )
+    assert shown.splitlines() == [
+        "disabled 1 device",
+        '"state":"disabled"',
+        "enabled 1 device",
+        "disabled 1 namespace",
+        '"mode":"raw"',
+        "enabled 1 namespace",
+        "disabled 1 region",
+        "/sys/bus/nd/devices/ndbus0",
+        "/sys/bus/nd/devices/nmem0",
+        "/sys/bus/nd/devices/region0",
+        "disabled 1 nmem",
+        "enabled 1 nmem",
+        "enabled 1 region",
+        "../../../devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0/region0/dax0.1/dax0.0",
+        "dax0.0",
+        "dax0.1",
+        "dax",
+        "dax",
+    ]
+
+
+def test_modes_that_are_not_emulated_are_refused(daxemu_run):
+    script = """
+        for mode in fsdax sector; do rc ndctl create-namespace -f -e namespace0.0 -m $mode; done
+        rc ndctl create-namespace -f -e namespace0.0 -m devdax >/dev/null
+        ls /dev/dax0.0
+    """
+    shown = run_steps(daxemu_run, script)
+    assert shown.count("Error: namespace0.0: failed to enable") == 2
+    assert shown.count("rc 250") == 2
+    assert shown.endswith("/dev/dax0.0\n")
+
+
+def test_errors_are_injected_found_and_cleared(daxemu_run):
+    shown = run_steps(
+        daxemu_run,
+        """
+        cd /sys/bus/nd/devices
+        ndctl inject-error namespace0.0 -B 8 -n 2 >/dev/null; cat region0/badblocks
+        ndctl list -NM | grep -E 'badblock_count|offset|length'
+        ndctl inject-error -t namespace0.0 | grep block
+        ndctl inject-error namespace0.0 --no-notify -B 16 -n 1 >/dev/null; cat region0/badblocks
+        ndctl start-scrub >/dev/null; ndctl wait-scrub | grep -o '"scrub_state":"idle"'; cat region0/badblocks
+        ndctl clear-errors namespace0.0 >/dev/null; cat region0/badblocks; echo end
+        """,
+    )
+    assert shown.replace(" ", "").splitlines() == [
+        "122962",
+        '"badblock_count":2,',
+        '"offset":8,',
+        '"length":2,',
+        '"badblocks":[',
+        '"block":8,',
+        "122962",
+        '"scrub_state":"idle"',
+        "122962",
+        "123041",
+        "cleared1namespace",
+        "end",
+    ]
+
+
+def test_a_raw_namespace_is_a_disk_over_the_same_memory(daxemu_run):
+    script = """
+        printf 'stored by a program' | daxio -o /dev/dax0.0 -s 4096 -l 19 2>/dev/null
+        ndctl destroy-namespace -f namespace0.0; ndctl enable-namespace namespace0.0
+        dd if=/dev/pmem0 bs=1 skip=$((6 * 1024 * 1024 + 4096)) count=19 2>/dev/null; echo
+        printf 'written to the disk' | dd of=/dev/pmem0 bs=1 seek=$((6 * 1024 * 1024 + 8192)) conv=notrunc 2>/dev/null
+        ndctl create-namespace -f -e namespace0.0 -m devdax >/dev/null
+        daxio -i /dev/dax0.0 -k 8192 -l 19 2>/dev/null
+    """
+    require("daxio")
+    assert run_steps(daxemu_run, script) == "destroyed 1 namespace\nenabled 1 namespace\n" + (
+        "stored by a program\nwritten to the disk"
+    )

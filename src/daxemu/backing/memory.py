@@ -82,6 +82,12 @@ class RegionMemory:
             self._fd = fd
         return self._fd
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """(st_dev, st_ino) of that file."""
+        status = os.fstat(self.fd)
+        return status.st_dev, status.st_ino
+
     def read(self, offset: int, size: int) -> bytes:
         """Bytes that no device owns; zero where nothing was ever written."""
         if self._fd < 0 and offset in self._early:

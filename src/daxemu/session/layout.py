@@ -27,6 +27,8 @@ __all__ = [
     "GRAVE",
     "GRAVES_OFFSET",
     "HEADER",
+    "IOCTL",
+    "IOCTL_MOST",
     "LOG",
     "MESSAGE",
     "MESSAGE_MAGIC",
@@ -42,8 +44,14 @@ __all__ = [
     "NR_DEVICES",
     "NR_GRAVES",
     "NR_NODES",
+    "NR_OTHERS",
     "NR_POISON",
     "OPEN",
+    "OPEN_DISK",
+    "OTHER",
+    "OTHERS_OFFSET",
+    "OTHER_BLOCK",
+    "OTHER_PRESENT",
     "OWNED_PATHS",
     "POISON",
     "POISON_OFFSET",
@@ -125,6 +133,8 @@ HEADER = Record(
         "nr_poison": "I",
         "poison_serial": "I",
         "asks": "Q",
+        "nr_others": "I",
+        "unused": "I",
     },
 )
 
@@ -159,13 +169,34 @@ NR_GRAVES = 1024
 POISON = Record("table_poison", {"minor": "I", "scattered": "I", "first": "Q", "end": "Q"})
 NR_POISON = 4096
 
+OTHER_PRESENT = 1
+OTHER_BLOCK = 2
+
+# A node in /dev that is none of a dax device: of the nvdimm bus, of a module, of a raw namespace.
+# ``memory_dev`` and ``memory_ino`` name the file that the last kind opens.
+OTHER = Record(
+    "table_other",
+    {
+        "dev": "Q",
+        "ino": "Q",
+        "memory_dev": "Q",
+        "memory_ino": "Q",
+        "flags": "I",
+        "major": "I",
+        "minor": "I",
+        "unused": "I",
+    },
+)
+
 NR_DEVICES = 16384
 NR_NODES = NR_DEVICES + 1024
 DEVICES_OFFSET = 4096
 NODES_OFFSET = DEVICES_OFFSET + NR_DEVICES * DEVICE.size
 GRAVES_OFFSET = NODES_OFFSET + NR_NODES * NODE.size
 POISON_OFFSET = GRAVES_OFFSET + NR_GRAVES * GRAVE.size
-TABLE_SIZE = (POISON_OFFSET + NR_POISON * POISON.size + 4095) & ~4095
+OTHERS_OFFSET = POISON_OFFSET + NR_POISON * POISON.size
+NR_OTHERS = 2 * NR_DEVICES
+TABLE_SIZE = (OTHERS_OFFSET + NR_OTHERS * OTHER.size + 4095) & ~4095
 
 # Requests of a client, answered with the same type: OPEN brings the backing file's descriptor;
 # AGENT turns the connection into one that the engine sends SYNC on, answered when it is done;
@@ -188,6 +219,11 @@ COMMAND = 8
 COMMAND_MOST = 1 << 16
 # ASK_TO_OPEN may take long; its answer says whether the device may be opened.
 ASK_TO_OPEN = 9
+# Both carry the name of a node in /dev: OPEN_DISK is answered with a descriptor of the memory of a raw
+# namespace, IOCTL (a zero byte and the argument follow the name, ``serial`` is the request) with the argument.
+OPEN_DISK = 10
+IOCTL = 11
+IOCTL_MOST = 8192
 
 MESSAGE = Record(
     "message",
@@ -230,7 +266,7 @@ CONSTANTS = {
 def c_header() -> str:
     """The whole as a C header."""
     defines = "".join(f"#define DX_{name} {value:#x}\n" for name, value in CONSTANTS.items())
-    structs = "\n".join(record.c_struct() for record in (HEADER, DEVICE, NODE, GRAVE, POISON, MESSAGE, REFUSAL))
+    structs = "\n".join(record.c_struct() for record in (HEADER, DEVICE, NODE, GRAVE, POISON, MESSAGE, REFUSAL, OTHER))
     defines += "".join(f"#define DX_QUIRK_{name.upper()} {1 << bit:#x}\n" for bit, name in enumerate(QUIRKS))
     owned = ", ".join(f'"{path}"' for path in OWNED_PATHS)
     on_demand = ", ".join(f'"{path}"' for path in SHOWN_ON_DEMAND)

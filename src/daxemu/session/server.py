@@ -22,7 +22,7 @@ __all__ = ["Handlers", "Server"]
 
 # The longest path and the most data; or a command.
 _LONGEST = layout.MESSAGE.size + max(4096 + 1 + layout.STORE_MOST, layout.COMMAND_MOST)
-_WITH_BODY = {layout.STORE, layout.COMMAND}
+_WITH_BODY = {layout.STORE, layout.COMMAND, layout.OPEN_DISK, layout.IOCTL}
 _SLOW = _WITH_BODY | {layout.ASK_TO_OPEN, layout.SHOW_MACHINE}
 
 
@@ -31,13 +31,17 @@ class Handlers(NamedTuple):
 
     ``store(path, data)`` writes an attribute; ``may_open(minor)`` decides whether a device may be
     opened now; ``show_machine`` shows memory and nodes, when a program first looks. They raise OSError
-    to refuse. ``command(request)`` is the command line's, JSON in and out.
+    to refuse. ``command(request)`` is the command line's, JSON in and out. ``open_disk(name)`` gives
+    a descriptor of the memory of a raw namespace, ``ioctl(name, request, argument)`` the argument
+    as the nvdimm bus leaves it.
     """
 
     store: Callable[[str, bytes], None]
     may_open: Callable[[int], None]
     show_machine: Callable[[], None]
     command: Callable[[bytes], bytes]
+    open_disk: Callable[[str], int]
+    ioctl: Callable[[str, int, bytes], bytes]
 
 
 def _credentials(connection: socket.socket) -> tuple[int, int, int]:
@@ -140,8 +144,10 @@ class Server:
         return request if (request["magic"], request["version"], request["length"]) == expected else None
 
     def _serve_slowly(self, connection: socket.socket, request: dict[str, int], data: bytes) -> None:
-        status, answer = 0, b""
+        status, answer, fds = 0, b"", list[int]()
         try:
+            if request["type"] == layout.OPEN_DISK:
+                fds = [self._handlers.open_disk(data[layout.MESSAGE.size :].decode(errors="replace"))]
             answer = self._carry_out(connection, request, data[layout.MESSAGE.size :])
         except OSError as error:  # KernelError, or no memory to carry it out
             status = -(error.errno or errno.EIO)
@@ -152,7 +158,7 @@ class Server:
             status = -errno.EIO
         with connection, suppress(OSError):
             head = request | {"status": status, "length": layout.MESSAGE.size + len(answer)}
-            connection.send(layout.MESSAGE.pack(**head) + answer)
+            socket.send_fds(connection, [layout.MESSAGE.pack(**head) + answer], fds)
 
     def _carry_out(self, connection: socket.socket, request: dict[str, int], body: bytes) -> bytes:
         match request["type"]:
@@ -163,6 +169,9 @@ class Server:
                 self._handlers.may_open(request["minor"])
             case layout.SHOW_MACHINE:
                 self._handlers.show_machine()
+            case layout.IOCTL:
+                name, _, argument = body.partition(b"\0")
+                return self._handlers.ioctl(name.decode(errors="replace"), request["serial"], argument)
             case layout.COMMAND:
                 if _credentials(connection)[1] not in (0, os.geteuid()):
                     raise KernelError(errno.EPERM, "only the user of a session commands it")

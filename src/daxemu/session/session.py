@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daxemu.backing import BackingFile
+from daxemu.backing.memory import RegionMemory
 from daxemu.errors import KernelError
 from daxemu.kernel.bus import DaxBus
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.flavour import Flavour
+from daxemu.kernel.ids import Devt
 from daxemu.kernel.kmsg import mmap_refused
 from daxemu.kernel.memory import Memory, MemoryBlock, NumaNode
 from daxemu.kernel.nvdimm.region import NdRegion
@@ -69,6 +71,7 @@ class Session:
         self._projecting = True
         self._table = Table(self.path / "table", major=major, flavour=flavour)
         self._devices: dict[int, DevDax] = {}
+        self._others: dict[str, tuple[str, Devt, int]] = {}  # by name: whose, its number, slot of the table
         self._aliases: dict[int, int] = {}  # descriptors by slot of the table
         self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, handlers, self._refused)
         self._machine: Machine | None = None
@@ -136,6 +139,26 @@ class Session:
                 f"nd region{region.id}": nvdimm_region_tree(region) if region.published else {},
             }
         )
+        control = [(bus.control.name, bus.control.devt, False)] if bus.regions else []
+        self._show_others("nd bus", control, (0, 0))
+        nodes = list(region.nodes()) if region.published else []
+        assert isinstance(region.memory, RegionMemory)
+        self._show_others(region.name, nodes, region.memory.identity if len(nodes) > 1 else (0, 0))
+
+    def _show_others(self, owner: str, nodes: list[tuple[str, Devt, bool]], memory: tuple[int, int]) -> None:
+        """Have the table tell of nodes that are none of a dax device."""
+        for name, (of, devt, slot) in list(self._others.items()):
+            if of == owner and (name, devt) not in [node[:2] for node in nodes]:
+                self._table.clear_other(slot)
+                del self._others[name]
+        for name, devt, block in nodes:
+            if name in self._others:
+                continue
+            node = (self.path / "dev" / name).stat()
+            slot = self._table.set_other(
+                (node.st_dev, node.st_ino), devt, block=block, memory=memory if block else (0, 0)
+            )
+            self._others[name] = owner, devt, slot
 
     def show_device(self, device: DevDax) -> None:
         """Show a device, with its region's attributes, as it is now, or that it is gone.

@@ -11,7 +11,7 @@ from pathlib import Path
 from daxemu._core import table_write
 from daxemu.errors import KernelError
 from daxemu.kernel.flavour import Flavour
-from daxemu.kernel.ids import Ida
+from daxemu.kernel.ids import Devt, Ida
 from daxemu.session import layout
 
 __all__ = ["Table"]
@@ -36,6 +36,7 @@ class Table:
         }
         self._room = layout.NR_DEVICES
         self._alias_slots = Ida(layout.NR_NODES - layout.NR_DEVICES, "aliases of device nodes")
+        self._other_slots = Ida(layout.NR_OTHERS, "nodes of the nvdimm bus")
         self._lock = threading.Lock()  # the header has two writers: operations, and new aliases
         self._buried = 0
         self._poison: dict[int, list[tuple[int, int, int]]] = {}  # by minor
@@ -136,6 +137,27 @@ class Table:
         self._set_node(layout.NR_DEVICES + slot, layout.NODE.pack(dev=dev, ino=ino, minor=minor, flags=flags))
         self._raise_to("nr_aliases", slot + 1)
         return slot
+
+    def set_other(self, identity: tuple[int, int], devt: Devt, *, block: bool, memory: tuple[int, int] = (0, 0)) -> int:
+        """Show a node that is none of a dax device; return its slot. ENOSPC when there is no room."""
+        slot = self._other_slots.alloc()
+        record = layout.OTHER.pack(
+            flags=layout.OTHER_PRESENT | layout.OTHER_BLOCK * block,
+            dev=identity[0],
+            ino=identity[1],
+            memory_dev=memory[0],
+            memory_ino=memory[1],
+            major=devt.major,
+            minor=devt.minor,
+        )
+        table_write(self._memory, layout.OTHERS_OFFSET + slot * layout.OTHER.size, record)
+        self._raise_to("nr_others", slot + 1)
+        return slot
+
+    def clear_other(self, slot: int) -> None:
+        """Such a node is gone."""
+        table_write(self._memory, layout.OTHERS_OFFSET + slot * layout.OTHER.size, bytes(layout.OTHER.size))
+        self._other_slots.free(slot)
 
     def clear_alias(self, slot: int) -> None:
         """An alias is gone."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from daxemu.kernel.nvdimm.bus import ControlDevice, NvdimmBus
 from daxemu.kernel.nvdimm.claim import SECTOR_SIZES, Claim, DaxClaim
+from daxemu.kernel.nvdimm.commands import COMMANDS, FIRMWARE_MASK
 from daxemu.kernel.nvdimm.device import NdDevice
 from daxemu.kernel.nvdimm.disk import Disk
 from daxemu.kernel.nvdimm.drivers import NdDriver
@@ -28,6 +29,7 @@ from daxemu.sysfs.nvdimm_stores import (
     store_nd_unbind,
     store_read_only,
     store_region_align,
+    store_scrub,
     store_sector_size,
 )
 from daxemu.sysfs.stores import store_uevent
@@ -91,7 +93,7 @@ def _sector_sizes(claim: Claim) -> str:
 
 
 def _badblocks(region: NdRegion) -> str:
-    return "".join(f"{first} {count}\n" for first, count in region.bad_blocks()).removesuffix("\n")
+    return "".join(f"{first} {count}\n" for first, count in region.bad_blocks())
 
 
 _UEVENT: Attribute[Any] = Attribute("uevent", 0o644, 0o644, show_uevent, store_uevent)
@@ -120,15 +122,16 @@ ND_DRIVER_ATTRIBUTES: tuple[Attribute[NdDriver], ...] = (
 
 # ndbus0, its directory nfit, and nd/ndctl0
 NDBUS_ATTRIBUTES: tuple[Attribute[NvdimmBus], ...] = (
-    _file("commands", 0o444, lambda bus: "".join(f"{name} " for name in bus.commands)),
+    _file("commands", 0o444, lambda _: "".join(f"{command.name} " for command in COMMANDS.values())),
     _file("provider", 0o444, lambda _: "ACPI.NFIT"),
     _file("uevent", 0o644, lambda bus: bus.kobject().uevent_file().removesuffix("\n"), store_uevent),
     _file("wait_probe", 0o444, lambda _: "1"),
 )
 NDBUS_FIRMWARE_ATTRIBUTES: tuple[Attribute[NvdimmBus], ...] = (
-    _file("dsm_mask", 0o444, lambda _: "0x0"),
+    _file("dsm_mask", 0o444, lambda _: f"{FIRMWARE_MASK:#x}"),
     _file("hw_error_scrub", 0o444, lambda _: "0"),
     _file("revision", 0o444, lambda _: "1"),
+    _file("scrub", 0o644, lambda bus: bus.scrubs, store_scrub),
 )
 CONTROL_ATTRIBUTES: tuple[Attribute[ControlDevice], ...] = (
     _file("dev", 0o444, lambda control: str(control.devt)),

@@ -32,6 +32,7 @@ __all__ = [
     "store_nd_unbind",
     "store_read_only",
     "store_region_align",
+    "store_scrub",
     "store_sector_size",
 ]
 
@@ -120,6 +121,13 @@ def store_deep_flush(region: NdRegion, text: str) -> None:
     if not parse_bool(text):
         raise KernelError(errno.EINVAL, "only 1 may be written to deep_flush")
     region.deep_flush()
+
+
+def store_scrub(bus: NvdimmBus, text: str) -> None:
+    """Look for broken memory, at once. EINVAL: not 1."""
+    if parse_unsigned(text) != 1:
+        raise KernelError(errno.EINVAL, "only 1 may be written to scrub")
+    bus.scrub()
 
 
 def _device(bus: NvdimmBus, text: str) -> NdDevice:

@@ -32,6 +32,7 @@ class ControlDevice(NamedTuple):
 
     bus: NvdimmBus
     devt: Devt
+    name: str = "ndctl0"
 
     @property
     def core(self) -> DaxCore:
@@ -40,7 +41,7 @@ class ControlDevice(NamedTuple):
 
     def kobject(self) -> Kobject:
         """What uevents say of it."""
-        variables = {"MAJOR": str(self.devt.major), "MINOR": str(self.devt.minor), "DEVNAME": "ndctl0"}
+        variables = {"MAJOR": str(self.devt.major), "MINOR": str(self.devt.minor), "DEVNAME": self.name}
         return Kobject(f"/{self.bus.home}/nd/ndctl0", "nd", variables, "nd ndctl0")
 
 
@@ -51,7 +52,6 @@ class NvdimmBus:
     """
 
     name = "ndbus0"
-    commands = ("cmd_call",)
     home = "devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0"
 
     def __init__(self, core: DaxCore, *, control_major: int, dimm_major: int) -> None:
@@ -67,6 +67,8 @@ class NvdimmBus:
         self._dimm_ida = Ida(MINORMASK + 1, "nvdimms")
         self._disk_ida = Ida(MINORMASK + 1, "block devices")
         self._disks_made = 0
+        self.scrubs = 0
+        self.scrubbed = (0, 0)  # what the last scrub that was asked for went over
 
     def kobject(self) -> Kobject:
         """What uevents say of it."""
@@ -229,6 +231,15 @@ class NvdimmBus:
         """Tell the outside about the region that a device is part of."""
         region = device if isinstance(device, NdRegion) else getattr(device, "region", None)
         if region is not None and region.id in self.regions:
+            self.core.publish(Event("change", region))
+
+    def scrub(self) -> None:
+        """Look for broken memory everywhere; what was hidden till now is found."""
+        for region in self.regions.values():
+            for start, end in region.latent.parts:
+                region.set_poison(start, end, poisoned=True)
+        self.scrubs += 1
+        for region in self.regions.values():
             self.core.publish(Event("change", region))
 
     # -- block devices ------------------------------------------------------------------------

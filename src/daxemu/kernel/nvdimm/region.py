@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daxemu.kernel.badblocks import SECTOR_SIZE, Badblocks
+from daxemu.kernel.badblocks import SECTOR_SIZE, Badblocks, joined
 from daxemu.kernel.ids import MINORMASK, Devt, Ida
 from daxemu.kernel.nvdimm.claim import CLAIMS, Claim, DaxClaim
 from daxemu.kernel.nvdimm.device import NdDevice
 from daxemu.kernel.nvdimm.namespace import Namespace
+from daxemu.kernel.ranges import PAGE_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from daxemu.kernel.nvdimm.bus import NvdimmBus
     from daxemu.kernel.ports import RawMemory
     from daxemu.kernel.region import DaxRegion
@@ -34,6 +37,7 @@ class Dimm(NdDevice):
         super().__init__(bus, f"nmem{number}")
         self.number = number
         self.devt = Devt(bus.dimm_major, number)
+        self.region: NdRegion | None = None
         self.dirty_shutdowns = 0
 
     @property
@@ -76,7 +80,7 @@ class NdRegion(NdDevice):
     ) -> None:
         super().__init__(bus, f"region{number}")
         self.id = number
-        self.dimm = dimm
+        self.dimm, dimm.region = dimm, self
         self.start = start
         self.size = size
         self.align = 16 << 20
@@ -84,6 +88,7 @@ class NdRegion(NdDevice):
         self.numa_node = numa_node
         self.persistence = persistence
         self.badblocks = Badblocks()
+        self.latent = Badblocks()  # broken without anybody knowing
         self.read_only = False
         self.dax_driver = "auto"  # what the dax device that is made next is bound to
         self.memory: RawMemory
@@ -107,6 +112,30 @@ class NdRegion(NdDevice):
         """Sectors of 512 bytes that are broken: the first, and how many."""
         start = self.start
         return [((a - start) // SECTOR_SIZE, (b - a) // SECTOR_SIZE) for a, b in self.badblocks.parts]
+
+    def broken(self) -> list[tuple[int, int]]:
+        """Broken parts [start, end) of physical memory, known or not."""
+        return joined([*self.badblocks.parts, *self.latent.parts])
+
+    def set_poison(self, start: int, end: int, *, poisoned: bool) -> None:
+        """Break or mend memory, and whatever is made of it."""
+        self.latent.clear(start, end)
+        dax = self.dax_region()
+        for device in dax.children.values() if dax is not None else ():
+            for piece in list(device.ranges):
+                first, last = max(start, piece.start), min(end, piece.end + 1)
+                if first < last:
+                    offset = first - piece.start + piece.pgoff * PAGE_SIZE
+                    device.set_poison(offset, last - first, poisoned=poisoned)
+        (self.badblocks.add if poisoned else self.badblocks.clear)(start, end)
+        self.changed()
+
+    def nodes(self) -> Iterator[tuple[str, Devt, bool]]:
+        """Its nodes in /dev: name, number, and whether it is a block device."""
+        assert self.dimm.devt is not None
+        yield self.dimm.name, self.dimm.devt, False
+        if self.namespace is not None and self.namespace.disk is not None:
+            yield self.namespace.disk.name, self.namespace.disk.devt, True
 
     def deep_flush(self) -> None:
         """Nothing is held back that would have to be written."""

@@ -129,6 +129,23 @@ bool dx_table_poison(const void *table, uint32_t minor, uint32_t *at, struct tab
 	return false;
 }
 
+bool dx_table_other_by_file(const void *table, uint64_t dev, uint64_t ino, struct table_other *out)
+{
+	const struct table_other *others = (const void *)((const char *)table + DX_OTHERS_OFFSET);
+	uint32_t n = __atomic_load_n(&dx_table_header(table)->nr_others, __ATOMIC_ACQUIRE);
+
+	for (uint32_t i = 0; i < n && i < DX_NR_OTHERS; i++) {
+		if (__atomic_load_n(&others[i].ino, __ATOMIC_RELAXED) != ino &&
+		    __atomic_load_n(&others[i].memory_ino, __ATOMIC_RELAXED) != ino)
+			continue;
+		read_stable(table, out, &others[i], sizeof(*out));
+		if ((out->flags & DX_OTHER_PRESENT) && ((out->ino == ino && out->dev == dev) ||
+							(out->memory_ino == ino && out->memory_dev == dev)))
+			return true;
+	}
+	return false;
+}
+
 void dx_table_write(void *table, uint64_t offset, const void *bytes, uint64_t length)
 {
 	uint32_t *seq = &((struct table_header *)table)->seq;

@@ -17,6 +17,9 @@ bool dx_table_device_by_file(const void *table, uint64_t dev, uint64_t ino, stru
 bool dx_table_node(const void *table, uint32_t minor, struct table_node *out);
 bool dx_table_node_by_file(const void *table, uint64_t dev, uint64_t ino, struct table_node *out);
 
+/* By the file that stands for it, or by the memory that it opens. */
+bool dx_table_other_by_file(const void *table, uint64_t dev, uint64_t ino, struct table_other *out);
+
 static inline const struct table_header *dx_table_header(const void *table)
 {
 	return table;

@@ -47,6 +47,8 @@ void dx_patch_stat(enum dx_where where, struct stat *st)
 		show_as_node(st, minor);
 		if (where == DX_NODE)
 			st->st_dev = dx_session.dev_of_dev;
+	} else if (where == DX_NODE) {
+		dx_patch_other(st);
 	}
 }
 
@@ -93,7 +95,7 @@ bool dx_patch_fstat(int fd, struct stat *st)
 	char path[PATH_MAX];
 	const char *outer;
 
-	if (dx_patch_device(st))
+	if (dx_patch_device(st) || dx_patch_other(st))
 		return true;
 	if (dx_fd_path(fd, path) < 0 || !(outer = dx_outer(path)))
 		outer = "";
@@ -138,6 +140,7 @@ int dx_open_device(uint32_t minor, int flags)
 int dx_open_node(const char *path, int flags)
 {
 	static const int rights[] = { R_OK, W_OK, R_OK | W_OK, R_OK | W_OK };
+	struct table_other other;
 	struct stat st;
 	uint32_t minor;
 
@@ -153,5 +156,9 @@ int dx_open_node(const char *path, int flags)
 	}
 	if (REAL(faccessat)(AT_FDCWD, path, rights[flags & O_ACCMODE], AT_EACCESS) < 0)
 		return -errno;
-	return dx_node_minor(&st, true, &minor) ? dx_open_device(minor, flags) : -ENXIO;
+	if (dx_node_minor(&st, true, &minor))
+		return dx_open_device(minor, flags);
+	return dx_table_other_by_file(dx_session.table, st.st_dev, st.st_ino, &other) ?
+		       dx_open_other(path, &other, flags) :
+		       -ENXIO;
 }

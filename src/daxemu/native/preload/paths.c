@@ -16,19 +16,28 @@ static bool below(const char *path, const char *directory)
 	return strncmp(path, directory, n) == 0 && (path[n] == '/' || path[n] == 0);
 }
 
-/* A name that a dax device's node has: dax<region>.<id>. All of them are ours, there or not. */
+/* Behind a name, digits that end it or, with `dotted`, a dot and more digits. */
+static bool is_numbered(const char *at, bool dotted)
+{
+	size_t n = strspn(at, "0123456789");
+
+	if (n == 0)
+		return false;
+	at += n;
+	if (dotted && *at == '.')
+		return is_numbered(at + 1, false);
+	return *at == 0 || *at == '/';
+}
+
+/* Names of nodes of dax devices, and of the nvdimm bus. All of them are ours, there or not. */
 static bool is_node_name(const char *name)
 {
-	const char *at = name + 3;
-
-	if (strncmp(name, "dax", 3) || !isdigit((unsigned char)*at))
-		return false;
-	at += strspn(at, "0123456789");
-	if (at[0] != '.' || !isdigit((unsigned char)at[1]))
-		return false;
-	at++;
-	at += strspn(at, "0123456789");
-	return *at == 0 || *at == '/';
+	if (strncmp(name, "dax", 3) == 0)
+		return is_numbered(name + 3, true) && strchr(name, '.');
+	if (strncmp(name, "pmem", 4) == 0)
+		return is_numbered(name + 4, true);
+	return (strncmp(name, "nmem", 4) == 0 && is_numbered(name + 4, false)) ||
+	       (strncmp(name, "ndctl", 5) == 0 && is_numbered(name + 5, false));
 }
 
 /* Path below the session's directory; false if it grows too long. */

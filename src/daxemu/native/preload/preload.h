@@ -233,7 +233,8 @@ static inline bool dx_maybe(int dirfd, const char *path)
 		return false;
 	if (path[0] == '/') {
 		if (path[1] == 'd' && path[2] == 'e' && path[3] == 'v')
-			return path[4] != '/' || path[5] == 'd' || path[5] == '/' || path[5] == '.' || path[5] == 0;
+			return path[4] != '/' || path[5] == 'd' || path[5] == '/' || path[5] == '.' || path[5] == 0 ||
+			       (path[6] == 'm' && (path[5] == 'p' || path[5] == 'n')) || (path[5] == 'n' && path[6] == 'd');
 		if (path[1] == 's' && path[2] == 'y')
 			return path[3] == 's';
 		return path[1] == '/' || path[1] == '.' || path[1] == 0;
@@ -374,6 +375,14 @@ void dx_patch_stat(enum dx_where where, struct stat *st);
 bool dx_patch_fstat(int fd, struct stat *st);
 /* The same for a file that may be the one behind a device; false if it is not. */
 bool dx_patch_device(struct stat *st);
+/* A node of the nvdimm bus: what stat shows; false if it is none. */
+bool dx_patch_other(struct stat *st);
+/* Open one: PATH is the file that stands for it. A descriptor or -errno. */
+int dx_open_other(const char *path, const struct table_other *other, int flags);
+/* Is it open on one? */
+bool dx_fd_other(int fd, struct table_other *other);
+/* ioctl on one; its result or -errno. */
+int dx_ioctl_other(int fd, const struct table_other *other, unsigned long request, void *argument);
 /* Open a device node. A descriptor or -errno. */
 int dx_open_node(const char *path, int flags);
 int dx_open_device(uint32_t minor, int flags);

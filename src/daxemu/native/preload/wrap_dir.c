@@ -182,7 +182,7 @@ EXPORT struct dirent *readdir(DIR *stream)
 			return item;
 		if (item->d_name[0] != '.' && dx_hidden(entry->path, item->d_name)) {
 			if (strcmp(entry->path, "/dev") == 0)
-				item->d_type = DT_CHR;
+				item->d_type = item->d_name[0] == 'p' ? DT_BLK : DT_CHR;
 			return item;
 		}
 	}

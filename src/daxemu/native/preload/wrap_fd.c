@@ -37,6 +37,7 @@ static int control_device(int fd, unsigned long request, void *argument)
 
 EXPORT int ioctl(int fd, unsigned long request, ...)
 {
+	struct table_other other;
 	va_list arguments;
 	void *argument;
 
@@ -51,6 +52,8 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	}
 	if (unlikely(dx_on_device(fd)))
 		return control_device(fd, request, argument);
+	if (unlikely(dx_marked(fd) & MARK_DAX) && dx_fd_other(fd, &other))
+		return dx_edge(dx_ioctl_other(fd, &other, request, argument));
 	return REAL(ioctl)(fd, request, argument);
 }
 

@@ -156,11 +156,12 @@ static void patch_statx(struct statx *stx, const struct stat *before, const stru
 	stx->stx_blksize = after->st_blksize;
 	stx->stx_dev_major = major(after->st_dev);
 	stx->stx_dev_minor = minor(after->st_dev);
-	if (S_ISCHR(after->st_mode)) {
+	if (S_ISCHR(after->st_mode) || S_ISBLK(after->st_mode)) {
 		stx->stx_rdev_major = major(after->st_rdev);
 		stx->stx_rdev_minor = minor(after->st_rdev);
-		stx->stx_attributes = stx->stx_attributes_mask = STATX_ATTR_DAX;
 	}
+	if (S_ISCHR(after->st_mode) && stx->stx_rdev_major == dx_table_header(dx_session.table)->major)
+		stx->stx_attributes = stx->stx_attributes_mask = STATX_ATTR_DAX;
 }
 
 static SLOW int statx_at(int dirfd, const char *path, int flags, unsigned mask, struct statx *stx)
