@@ -6,11 +6,12 @@ import atexit
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from daxemu.backing.memory import RegionMemory
 from daxemu.device import DaxDevice
@@ -39,6 +40,10 @@ from daxemu.session.server import Handlers
 from daxemu.sysfs.tree import find_store
 from daxemu.units import format_size, parse_size
 from daxemu.wiring import Wiring
+
+if TYPE_CHECKING:
+    from daxemu.region import Plug
+    from daxemu.state.machine import MachineState
 
 __all__ = ["Engine"]
 
@@ -83,7 +88,10 @@ class Engine(Launcher):
 
     ``kernel`` is the version whose behaviour it shows, ``drivers`` which dax drivers are loaded,
     ``nr_dax`` how many device numbers there are, at least 256; ``session`` the name under which other
-    programs of this user find it, by default one that nobody has. UsageError: no such kernel or driver.
+    programs of this user find it, by default one that nobody has. With ``state``, a directory, regions,
+    devices and what they hold are there again when an engine is made with it the next time, however
+    this one ends; a state that is there says which kernel and drivers. UsageError: no such kernel or
+    driver; a state that is in use, or that cannot be read.
     """
 
     def __init__(
@@ -93,11 +101,23 @@ class Engine(Launcher):
         drivers: Sequence[str] = tuple(DRIVERS),
         nr_dax: int = MINORMASK + 1,
         session: str | None = None,
+        state: str | os.PathLike[str] | None = None,
     ) -> None:
-        flavour = find_flavour(kernel)
-        for driver in drivers:
-            if driver not in DRIVERS:
-                raise UsageError(f"unknown driver {driver!r}; there are: {', '.join(DRIVERS)}")
+        self._state: MachineState | None = None
+        if state is not None:
+            from daxemu.state.machine import MachineState
+
+            self._state = MachineState(state)
+            kernel, drivers = self._state.kernel or kernel, self._state.drivers or drivers
+        try:
+            flavour = find_flavour(kernel)
+            for driver in drivers:
+                if driver not in DRIVERS:
+                    raise UsageError(f"unknown driver {driver!r}; there are: {', '.join(DRIVERS)}")
+        except UsageError:
+            if self._state is not None:
+                self._state.close()
+            raise
         self._session_name = session
         self._lock = threading.RLock()
         self._closed = False
@@ -108,6 +128,8 @@ class Engine(Launcher):
         self._core = DaxCore(self._wiring, major=_free_majors()[0], nr_dax=nr_dax, flavour=flavour, drivers=drivers)
         self._core.boot()
         atexit.register(self.close)
+        if self._state is not None:
+            self._restore(self._state)
 
     def __enter__(self) -> Engine:
         return self
@@ -184,7 +206,7 @@ class Engine(Launcher):
         raw: int | str | None = None,
         provider: str = "pmem",
         align: int | str = "2M",
-        backend: str = "tmpfs",
+        backend: str | None = None,
         start: int | str | None = None,
         driver: str = DEVICE_DAX,
         idle: bool | None = None,
@@ -208,7 +230,8 @@ class Engine(Launcher):
         the physical address to show, by default above all memory. ``driver`` is what the first
         device is bound to: ``device_dax``, ``kmem``, ``none``, or ``auto`` for what the kernel does
         by itself. Memory that a device gives up keeps its contents for the next that gets it, as on
-        hardware; ``scrub`` zeroes it. ``backend`` is a store's name, or ``name:where``; with
+        hardware; ``scrub`` zeroes it. ``backend`` is a store's name, or ``name:where``, by default
+        ``tmpfs``, or files in the engine's ``state``; with
         ``reserve`` all memory of a device is taken when it is made, so that no touch ever lacks it.
         UsageError: unknown provider, backend or driver, a backend that does not work here, an
         alignment other than 4K, 2M, 1G or smaller than the store's pages, a size or start that is
@@ -225,7 +248,10 @@ class Engine(Launcher):
             unit = format_size(alignment)
             raise UsageError(f"size {size!r} is not a multiple of the alignment {unit}; give a size such as {unit!r}")
         nodes = _parse_node(target_node, "target_node"), _parse_node(numa_node, "numa_node")
+        backend = backend or (self._state.backend if self._state else "tmpfs")
         store = find_backend(backend)
+        if self._state and not store.persistent:
+            raise UsageError(f"backend {backend!r} forgets what the state is to keep; leave it out, or use a file")
         if alignment < store.page_size:
             pages = format_size(store.page_size)
             raise UsageError(f"alignment {align!r}: the pages of backend {backend!r} are {pages}; align to that")
@@ -236,8 +262,8 @@ class Engine(Launcher):
             if at in self._wiring.memories:
                 raise UsageError(f"start {at:#x} is taken")
             self._wiring.memories[at] = RegionMemory(store, f"region-{at:x}", at, total, scrub=scrub, reserve=reserve)
-            first: Callable[[], KernelRegion | NdRegion]
-            again: Callable[[], KernelRegion | NdRegion]
+            first: Plug
+            again: Plug
             if layout is None:
                 first = again = partial(
                     core.add_region,
@@ -269,6 +295,7 @@ class Engine(Launcher):
             self._next_start = max(self._next_start, -(-(at + total + 1) // _REGION_SPACING) * _REGION_SPACING)
             facade = self._facade(region)
             facade._plug = again
+            facade._backend = backend
             return facade
 
     def _place(
@@ -354,6 +381,8 @@ class Engine(Launcher):
                 return
             with ExitStack() as steps:
                 steps.callback(atexit.unregister, self.close)
+                if self._state is not None:
+                    steps.callback(self._state.close)
                 steps.callback(self._wiring.close_memories)
                 for monitor in tuple(self._wiring.monitors):
                     steps.callback(monitor.close)
@@ -380,6 +409,8 @@ class Engine(Launcher):
             try:
                 yield self._core
             finally:
+                if self._state is not None:
+                    self._state.save(self)
                 self._wiring.tell_plugins(self)
 
     def _take_from_driver(self, device: DevDax) -> None:
@@ -388,6 +419,17 @@ class Engine(Launcher):
             for block in device.driver.blocks(device):
                 self._core.memory.offline(block)
             self._core.bus.unbind(device)
+
+    def _restore(self, state: MachineState) -> None:
+        """Make the machine again that the state tells of. Whatever is wrong with it, it stays as it is."""
+        self._state = None
+        try:
+            state.restore(self)
+            self._state = state
+        finally:
+            if self._state is None:
+                self.close()
+                state.close()
 
     def _resize(self, device: DevDax, size: int) -> None:
         """Resize as an administrator does: unbound; bound again whatever happens, an idle device to device_dax."""

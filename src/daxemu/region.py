@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from daxemu.device import DaxDevice
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from daxemu.kernel.core import DaxCore
     from daxemu.kernel.device import DevDax
 
+    Plug = partial[KernelRegion] | partial[NdRegion]
+
 __all__ = ["DaxRegion"]
 
 
@@ -30,7 +32,8 @@ class DaxRegion(Launcher):
         self._hardware = region
         self._last = region if isinstance(region, KernelRegion) else region.dax_region()
         self._facades: dict[DevDax, DaxDevice] = {}
-        self._plug: Callable[[], KernelRegion | NdRegion] | None = None  # makes it again
+        self._plug: Plug | None = None  # makes it again
+        self._backend = ""
         self._unplugged = False
 
     def __repr__(self) -> str:
@@ -62,7 +65,7 @@ class DaxRegion(Launcher):
     @property
     def id(self) -> int:
         """X of its devices' names daxX.Y."""
-        return self._region.id
+        return self._hardware.id
 
     @property
     def provider(self) -> str:

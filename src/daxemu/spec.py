@@ -19,7 +19,7 @@ class RegionSpec(NamedTuple):
     size: str = ""
     align: str = "2M"
     provider: str = "pmem"
-    backend: str = "tmpfs"
+    backend: str = ""
     start: str = ""
     driver: str = "device_dax"
     reserve: str = "no"
@@ -50,7 +50,7 @@ class RegionSpec(NamedTuple):
             raw=self.raw or None,
             align=self.align,
             provider=self.provider,
-            backend=self.backend,
+            backend=self.backend or None,
             start=self.start or None,
             driver=self.driver,
             idle=False,

@@ -188,3 +188,29 @@ def test_list_and_doctor_of_one_session(serve, daxemu):
     assert "answers" in report
     assert "4M" in report
     assert "8M" not in report
+
+
+def test_a_state_outlives_a_rig_that_is_killed(serve, daxemu, tmp_path):
+    state = str(tmp_path / "state")
+    process = serve("--session", "rig", "--state", state, "--region", "size=16M,provider=hmem")
+    change = "cd /sys/bus/dax/devices/dax0.0 && echo dax0.0 > driver/unbind && echo 8388608 > size"
+    daxemu("run", "--session", "rig", "--", "sh", "-c", change)
+    process.kill()
+    process.wait()
+
+    process = serve("--session", "rig", "--state", state)
+
+    assert [(d["chardev"], d["size"]) for d in process.facts["devices"]] == [("dax0.0", 8 << 20)]
+
+
+def test_a_state_that_has_a_machine_takes_no_other(serve, daxemu, tmp_path):
+    state = str(tmp_path / "state")
+    process = serve("--state", state, "--region", "size=4M")
+    busy = daxemu("serve", "--state", state)
+    process.terminate()
+    process.wait(PATIENCE)
+    other = daxemu("serve", "--state", state, "--region", "size=8M")
+
+    assert (busy.returncode, other.returncode) == (2, 2)
+    assert "is in use by another engine" in error_line(busy)
+    assert "has a machine already: leave out --region" in error_line(other)

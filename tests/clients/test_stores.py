@@ -11,7 +11,7 @@ from tests.conftest import require
 BACKENDS = [
     backend
     for store in registered_stores()
-    for backend in (["tmpfs:huge", "tmpfs:memfd"] if store.name == "tmpfs" else [store.name])
+    for backend in {"tmpfs": ["tmpfs:huge", "tmpfs:memfd"], "file": []}.get(store.name, [store.name])
 ]
 POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
 FIO = "--name=v --ioengine=dev-dax --filename=/dev/dax0.0 --rw=randwrite --bs=4k --size=32m --verify=crc32c"

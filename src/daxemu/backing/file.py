@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from daxemu.backing.store import BackingStore, Probe
+from daxemu.errors import UsageError
 from daxemu.units import format_size
 
 __all__ = ["FileStore"]
@@ -24,12 +25,19 @@ class FileStore(BackingStore):
     persistent = True
     appends = True
 
+    def __init__(self, where: str = "") -> None:
+        super().__init__(where)
+        if not where:
+            raise UsageError("backend 'file' needs a directory: write backend=file:/path/of/a/directory")
+
     @classmethod
     def probe(cls, where: str = "") -> Probe:
         """Available in a directory that may be written to."""
         remedy = "write backend=file:/path/of/a/directory"
+        if not where:
+            return Probe(True, "in the directory that is named")
         if not where.startswith("/"):
-            return Probe(False, "no directory is named" if not where else f"{where!r} is no absolute path", remedy)
+            return Probe(False, f"{where!r} is no absolute path", remedy)
         if not Path(where).is_dir():
             return Probe(False, f"there is no directory {where}", f"mkdir {where}")
         if not os.access(where, os.W_OK | os.X_OK):

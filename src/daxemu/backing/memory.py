@@ -69,8 +69,8 @@ class RegionMemory:
     def restore(self) -> None:
         """Devices are about to be made that were there before."""
         self.restoring = True
-        found = self.store.open_parked(self.label)
-        self._fd = -1 if found is None else found
+        left = self.store.open_parked(self.label)
+        self._fd = -1 if left is None else left
 
     @property
     def fd(self) -> int:
@@ -95,11 +95,12 @@ class RegionMemory:
         return os.pread(self._fd, size, offset) if self._fd >= 0 else bytes(size)
 
     def write(self, offset: int, data: bytes) -> None:
-        """Change bytes that no device owns. No file is made just for that."""
-        if self._fd < 0:
+        """Change bytes that no device owns. No file is made just for that, unless it is one that stays."""
+        if self._fd < 0 and not self.store.persistent:
             self._early[offset] = data
         else:
-            os.pwrite(self._fd, data, offset)
+            with _refusals(self.store):
+                os.pwrite(self.fd, data, offset)
 
     def park(self, file: BackingFile, pieces: list[_Piece]) -> None:
         """Keep what a device is about to give up. On failure nobody has it but the device."""
@@ -126,9 +127,9 @@ class RegionMemory:
 
     def make(self, label: str, size: int) -> int:
         """Make a file for a device, or open the one that it had."""
-        fd = self.store.open(label) if self.restoring else None
-        if fd is None:
-            fd = self.store.create(label, size)
+        if self.restoring and (left := self.store.open(label)) is not None:
+            return left
+        fd = self.store.create(label, size)
         try:
             self.ensure(fd, size)
         except BaseException:
@@ -158,31 +159,30 @@ class DeviceMemory(BackingFile):
             self._device = device
             self._held = _pieces(device, device.size, memory.start)
             self._aside = -1
-            self._aside_label = f"{device.name} aside"
             try:
-                if memory.restoring:
-                    self._recover(device.size)
-                else:
+                if not memory.restoring:
                     memory.fetch(self, self._held)
+                elif device.size:
+                    self.recover()
             except BaseException:
                 self.close()
                 raise
 
-    def _recover(self, size: int) -> None:
-        """Be as the earlier session's last word was, though it may have ended in the middle of a change."""
-        store = self._memory.store
-        aside, there = store.open_parked(self._aside_label), self.size
-        if aside is not None and there < size <= store.size(aside):  # cut only when all of it was aside
-            self._aside = aside
-            self.give_back()
-            return
-        if aside is not None:
-            store.destroy(aside)
+    def recover(self) -> None:
+        """Be as the earlier session's last word was, though it may have ended in the middle of a change.
+
+        What it had begun to give up is in the region's file, what it had begun to gain is there still.
+        """
+        there, size = self.size, self._device.size
         super().resize(size)
+        self._memory.ensure(self.fd, size)
         self._memory.fetch(self, _behind(self._held, min(there, size)))
 
     def resize(self, size: int) -> None:
         """Change the size; what is given up stays in the region, what is gained comes from there."""
+        if self._memory.restoring:  # its file is there; ``recover`` looks at it when all ranges are known
+            self._held = _pieces(self._device, size, self._memory.start)
+            return
         before = sum(piece.length for piece in self._held)
         withdrawn = self._aside >= 0
         self.give_back()
@@ -226,7 +226,7 @@ class DeviceMemory(BackingFile):
             return
         store, size = self._memory.store, 0 if self._memory.abandoned else self.size
         with _refusals(store), ExitStack() as undo:
-            aside = store.park(self._aside_label, size)
+            aside = store.park(f"{self._device.name} aside", size)
             undo.callback(store.destroy, aside)
             store.copy(self.fd, 0, aside, 0, size)
             super().resize(0)

@@ -22,12 +22,20 @@ class Machine(NamedTuple):
     kernel: str | None = None
     drivers: str | None = None
 
-    def make_engine(self, session: str | None = None) -> Engine:
-        """Make it, with its devices and a session of that name. Raises DaxemuError if it cannot be as asked."""
+    def make_engine(self, session: str | None = None, state: str | None = None) -> Engine:
+        """Make it, with its devices and a session of that name. Raises DaxemuError if it cannot be as asked.
+
+        What ``state`` has is there already; it is a machine of its own, so nothing may be asked for besides.
+        """
         drivers = tuple(DRIVERS) if self.drivers is None else self.drivers.split(",")
-        engine = Engine(kernel=self.kernel or DEFAULT_FLAVOUR.name, drivers=drivers, session=session)
+        engine = Engine(kernel=self.kernel or DEFAULT_FLAVOUR.name, drivers=drivers, session=session, state=state)
         try:
-            for spec in [RegionSpec.parse(text) for text in self.region or ("",)]:
+            if engine.regions and any(self):
+                raise UsageError(
+                    f"state {state} has a machine already: leave out --region, --kernel and --drivers, "
+                    "or name a new directory"
+                )
+            for spec in [RegionSpec.parse(text) for text in self.region or ("",)] if not engine.regions else ():
                 spec.add_to(engine)
             try:
                 engine.environ()

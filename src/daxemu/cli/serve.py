@@ -20,11 +20,16 @@ from daxemu.errors import UsageError
 __all__ = ["command"]
 
 _NAME = Option("session", "NAME", "Name by which other commands find the session; by default one that nobody has.")
+_STATE = Option(
+    "state",
+    "DIR",
+    "Keep regions, devices and what they hold in DIR, to be there again the next time.",
+)
 _ENDS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
 @click.command()
-@declared(_NAME, *MACHINE)
+@declared(_NAME, *MACHINE, _STATE)
 @click.option("--json", "as_json", is_flag=True, help="Print one line with an object instead of what a shell reads.")
 @click.option("--ready-fd", type=int, metavar="N", help="Write a line to descriptor N when all is ready, and close it.")
 def command(
@@ -32,6 +37,7 @@ def command(
     region: tuple[str, ...],
     kernel: str | None,
     drivers: str | None,
+    state: str | None,
     as_json: bool,
     ready_fd: int | None,
 ) -> None:
@@ -43,7 +49,7 @@ def command(
     if ready_fd is not None:
         _check_descriptor(ready_fd)
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
-    with Machine(region, kernel, drivers).make_engine(session) as engine:
+    with Machine(region, kernel, drivers).make_engine(session, state) as engine:
         print(_as_json(engine) if as_json else _as_shell(engine), flush=True)
         if ready_fd is not None:
             _notify(ready_fd, engine)

@@ -15,7 +15,6 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from daxemu._core import Mapping, sync_mappings
-from daxemu.backing.file import FileStore
 from daxemu.launch.elf import Program, find_program, inspect_program
 from daxemu.plugins import registered_stores
 from daxemu.session.directory import sessions_root
@@ -112,8 +111,7 @@ def check_host() -> list[Finding]:
     ]
     for store in registered_stores():
         probe = store.probe()
-        bad = None if store is FileStore else False  # it only waits to be told where
-        findings.append(Finding(f"backend {store.name}", str(probe), probe.available or bad))
+        findings.append(Finding(f"backend {store.name}", str(probe), probe.available))
     return findings
 
 
