@@ -54,6 +54,28 @@ DIFFERENCES = (
         "A defect of the kernel; what it reaches is not an emulated device's to show.",
     ),
     Difference(
+        "`madvise(MADV_HWPOISON)` also tells other processes that map the memory and have asked for it by "
+        "`PR_MCE_KILL_EARLY`: SIGBUS with BUS_MCEERR_AO.",
+        "They are not told.",
+        "No process can see what another has asked of the kernel.",
+        program="hwpoison",
+        line="another process that asked to be told: .*",
+    ),
+    Difference(
+        "`/proc/PID/maps`, `smaps` and `map_files` show a mapping with the node by which the device was opened.",
+        "They show the node in `/dev`.",
+        "A mapping is recognised by the memory behind it, and all nodes lead to the same.",
+        program="views",
+        line=".* blocks rwxs at 0 of .*",
+    ),
+    Difference(
+        "A mapping made with MAP_SYNC has `sf` among its VmFlags in `smaps`.",
+        "It has not.",
+        "The memory behind it cannot be mapped in that way, and nothing remembers what was asked for.",
+        program="views",
+        line="VmFlags: rd wr ex sh .*",
+    ),
+    Difference(
         "`power/autosuspend_delay_ms` has mode 0644, and reading or writing it is EIO.",
         "It has mode 0, and opening it is EACCES.",
         "An attribute that programs read is a plain file here; none answers EIO.",

@@ -31,6 +31,7 @@ class Program(NamedTuple):
 _NAMES = (
     *("vma", "nodes", "tree", "stores", "unbind"),
     *("opens", "fd_calls", "mmaps", "memory_state", "refused_faults", "aio"),
+    *("views", "hwpoison"),
 )
 PROGRAMS = (*map(Program, _NAMES), Program("rebind", stays=True))
 
