@@ -30,6 +30,18 @@ def require(program: str, package: str | None = None) -> str:
     return found
 
 
+def require_library(header: str, package: str) -> None:
+    """Skip, or fail where CI=true, without what programs that use a library are compiled with."""
+    require("gcc")
+    if subprocess.run(
+        ["gcc", "-E", "-include", header, "-x", "c", os.devnull], capture_output=True, check=False
+    ).returncode:
+        text = f"{header} is not installed: apt-get install {package}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(text)
+        pytest.skip(text)
+
+
 @pytest.fixture(scope="session")
 def runtime_dir() -> Iterator[Path]:
     """A short directory for sessions, of which this test run is the only user."""
@@ -51,17 +63,18 @@ def sessions_in_runtime_dir(runtime_dir, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory) -> Callable[[str], Path]:
+def compiled(tmp_path_factory) -> Callable[..., Path]:
     """Compile a program of tests/programs; a path that every user may execute."""
     require("gcc")
     directory = Path(tempfile.mkdtemp(dir="/tmp", prefix="dxbin"))
     directory.chmod(0o755)
 
-    def build(name: str) -> Path:
+    def build(name: str, *libraries: str) -> Path:
         target = directory / name
         if not target.exists():
             source = PROGRAMS / f"{name}.c"
-            subprocess.run(["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", target, source], check=True)
+            flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-pthread"]
+            subprocess.run(["gcc", *flags, "-o", target, source, *libraries], check=True)
         return target
 
     yield build

@@ -34,6 +34,16 @@ def test_daxio_honours_offsets(daxemu_run, public_dir):
     assert copy.read_bytes() == b"device"
 
 
+def test_daxio_copies_between_two_devices(daxemu_run):
+    script = """
+        printf 'hello other device' | daxio -o /dev/dax0.0 -s 4096
+        daxio -i /dev/dax0.0 -k 4102 -o /dev/dax1.0 -s 2097153 -l 12 &&
+        daxio -i /dev/dax1.0 -k 2097153 -l 12
+    """
+    options = ("--region", "size=16M", "--region", "size=16M,align=4K")
+    assert daxemu_run("sh", "-c", script, options=options).stdout == "other device"
+
+
 def test_daxio_refuses_to_write_past_the_end(daxemu_run):
     result = daxemu_run("daxio", "-z", "-o", "/dev/dax0.0", "-s", "65M", check=False)
 

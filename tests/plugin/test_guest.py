@@ -74,7 +74,9 @@ def test_a_run_without_the_plugin_knows_nothing_of_it(pytester):
 
 
 def test_the_marker_is_registered(pytester):
-    pytester.runpytest("--markers").stdout.fnmatch_lines("@pytest.mark.dax(size=, align=, provider=, backend=): ?*")
+    pytester.runpytest("--markers").stdout.fnmatch_lines(
+        "@pytest.mark.dax(size=, align=, provider=, backend=, raw=, persistence=): ?*"
+    )
 
 
 @pytest.mark.parametrize("fixture", ["dax_device", "dax_region", "dax_factory", "dax_engine"])

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <glob.h>
 #include <poll.h>
 #include <signal.h>
@@ -29,7 +30,7 @@
 	X(statfs) X(fstatfs) X(getxattr) X(lgetxattr) X(listxattr) X(llistxattr) X(setxattr) X(lsetxattr) X(utimensat) \
 	X(removexattr) X(lremovexattr) X(fgetxattr) X(fsetxattr) X(fremovexattr) X(name_to_handle_at) \
 	X(readlink) X(readlinkat) X(realpath) X(chdir) X(fchdir) X(getcwd) \
-	X(opendir) X(fdopendir) X(readdir) X(rewinddir) X(closedir) X(scandir) X(glob) \
+	X(opendir) X(fdopendir) X(readdir) X(rewinddir) X(closedir) X(scandir) X(glob) X(fts_open) X(fts_read) X(fts_children) X(fts_close) \
 	X(mknod) X(mknodat) X(unlink) X(unlinkat) X(chmod) X(fchmodat) X(chown) X(lchown) X(fchownat) X(truncate) \
 	X(mmap) X(munmap) X(mprotect) X(pkey_mprotect) X(mlock) X(mlock2) X(mlockall) X(munlockall) X(mincore) \
 	X(remap_file_pages) X(process_madvise) X(syscall) X(madvise) X(mremap) X(msync) X(read) X(pread) X(readv) X(preadv) X(write) X(pwrite) X(writev) X(pwritev) \
