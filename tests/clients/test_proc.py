@@ -46,6 +46,40 @@ def test_maps_and_smaps_show_the_node_and_the_devices_pages(compiled, align):
     assert unmapped == []
 
 
+def counts(output: str, when: str) -> dict[str, str]:
+    """What tests/programs/counted.c saw then of a mapping: kB by name, and VmFlags."""
+    _, _, rest = output.partition(f"{when}\n")
+    seen = [line.split(":", 1) for line in rest.splitlines()[1:7] if line.startswith("  ")]
+    return {name.strip(): value.removesuffix("kB").strip() for name, value in seen}
+
+
+@pytest.mark.parametrize(("kernel", "align", "counted"), [("6.1", "2M", 2048), ("6.1", "4K", 0), ("6.12", "2M", 0)])
+def test_smaps_counts_what_was_touched_as_that_kernel_does(compiled, kernel, align, counted):
+    with Engine(kernel=kernel) as engine:
+        device = engine.add_region("16M", align=align).devices[0]
+        answer = engine.run(
+            [compiled("counted"), device.path, str(device.align)], capture_output=True, text=True, check=True
+        )
+    told = {
+        when: counts(answer.stdout, when)
+        for when in (
+            "untouched",
+            "a block stored to",
+            "its parent's, touched",
+            "loaded from, by a descriptor for reading",
+        )
+    }
+    assert {seen.get("Rss", "0") for seen in told.values()} == {"0", str(counted)}
+    assert "Rss" not in told.pop("untouched")
+    for when, seen in told.items():
+        clean, dirty = (0, counted) if "reading" not in when else (counted, 0)
+        assert seen.get("Pss", "0") == seen.get("Referenced", "0") == seen.get("Rss", "0") == str(counted), when
+        assert (seen["Private_Clean"], seen["Private_Dirty"]) == (str(clean), str(dirty)), when
+    if os.geteuid() == 0:
+        assert counts(answer.stdout, "its parent's, MAP_SYNC")["VmFlags"] == "rd wr sh mr mw me ms sf sd hg"
+        assert counts(answer.stdout, "its parent's, for reading")["VmFlags"] == "rd mr me ms sd hg"
+
+
 WATCHER = """
 import mmap, os, sys
 device = os.open("/dev/dax0.0", os.O_RDWR)

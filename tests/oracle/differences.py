@@ -69,18 +69,19 @@ DIFFERENCES = (
         line=".* blocks rwxs at 0 of .*",
     ),
     Difference(
-        "A mapping made with MAP_SYNC has `sf` among its VmFlags in `smaps`.",
-        "It has not.",
-        "The memory behind it cannot be mapped in that way, and nothing remembers what was asked for.",
-        program="views",
-        line="VmFlags: rd wr ex sh .*",
-    ),
-    Difference(
         "`power/autosuspend_delay_ms` has mode 0644, and reading or writing it is EIO.",
         "It has mode 0, and opening it is EACCES.",
         "An attribute that programs read is a plain file here; none answers EIO.",
         program="tree",
         line=".*/power/autosuspend_delay_ms .*",
+    ),
+    Difference(
+        "smaps of Linux 6.1 tells blocks that were stored to from others: `Private_Dirty` and `Private_Clean`.",
+        "All blocks of a mapping count as stored to while it may be written, else none.",
+        "The machine's kernel does not tell which of them were.",
+        program="counted",
+        line="  Private_(Clean|Dirty): .*",
+        machines=r"6\.1-(hmem|pmem2M)",
     ),
     Difference(
         "The driver's messages in the kernel's log are limited in their rate.",

@@ -31,7 +31,7 @@ class Program(NamedTuple):
 _NAMES = (
     *("vma", "nodes", "tree", "stores", "unbind"),
     *("opens", "fd_calls", "mmaps", "memory_state", "refused_faults", "aio"),
-    *("views", "hwpoison"),
+    *("views", "counted", "hwpoison"),
 )
 PROGRAMS = (*map(Program, _NAMES), Program("rebind", stays=True))
 

@@ -29,6 +29,8 @@ QUIRKS = {
     "crash_hotplug": "The directory of memory blocks has the attribute `crash_hotplug`.",
     "fallocate_mix_einval": "fallocate modes that do not go together are EINVAL. Otherwise they are EOPNOTSUPP.",
     "seals_mappings": "There is mseal.",
+    "counts_touched_blocks": "smaps counts the blocks of 2 MiB that a process has touched as its own, others not. "
+    "Otherwise it counts nothing of a device.",
 }
 
 
@@ -48,6 +50,7 @@ class Flavour(NamedTuple):
     memory_comes_online: bool
     crash_hotplug: bool
     seals_mappings: bool
+    counts_touched_blocks: bool
 
 
 FLAVOURS = {
@@ -67,6 +70,7 @@ FLAVOURS = {
             memory_comes_online=False,
             crash_hotplug=False,
             seals_mappings=False,
+            counts_touched_blocks=True,
         ),
         Flavour(
             "6.12",
@@ -82,6 +86,7 @@ FLAVOURS = {
             memory_comes_online=True,
             crash_hotplug=True,
             seals_mappings=True,
+            counts_touched_blocks=False,
         ),
     )
 }

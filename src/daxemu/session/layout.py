@@ -254,7 +254,13 @@ MOVED_SCATTERED = 1 << 53  # the driver refuses every fault: the block lies in m
 MOVED = MOVED_DEAD | MOVED_REFUSED | MOVED_POISONED | MOVED_SCATTERED
 
 # The flavour's quirks that the C side has to know, by the names that they have there; bits of the header's ``quirks``.
-QUIRKS = ("fixed_splits_enomem", "stack_forbids_huge", "fallocate_mix_einval", "seals_mappings")
+QUIRKS = (
+    "fixed_splits_enomem",
+    "stack_forbids_huge",
+    "fallocate_mix_einval",
+    "seals_mappings",
+    "counts_touched_blocks",
+)
 
 CONSTANTS = {
     name: value

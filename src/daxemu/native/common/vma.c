@@ -134,16 +134,16 @@ static long find_room(const struct dx_map *map, uint64_t rounded, uint64_t at)
  * Map the backing file over the addresses that are held. A file of huge pages would grow when it is
  * mapped past its end to be written, and a device does not: such a one is mapped without rights first.
  */
-static long map_file(uint64_t at, size_t length, int prot, int populate, int fd, off_t offset)
+static long map_file(uint64_t at, size_t length, int prot, int flags, int fd, off_t offset)
 {
 	struct statfs fs;
 	long result;
 
 	if (syscall(SYS_fstatfs, fd, &fs) < 0 || fs.f_type != HUGETLBFS_MAGIC) {
 		/* On real persistent memory as a device is: what was flushed needs nothing of the file system. */
-		result = sys_mmap(at, length, prot, MAP_SHARED_VALIDATE | MAP_SYNC | MAP_FIXED | populate, fd, offset);
+		result = sys_mmap(at, length, prot, MAP_SHARED_VALIDATE | MAP_SYNC | MAP_FIXED | flags, fd, offset);
 		return result != -EOPNOTSUPP ? result :
-					       sys_mmap(at, length, prot, MAP_SHARED | MAP_FIXED | populate, fd, offset);
+					       sys_mmap(at, length, prot, MAP_SHARED | MAP_FIXED | flags, fd, offset);
 	}
 	result = sys_mmap(at, length, PROT_NONE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, offset);
 	return result >= 0 && syscall(SYS_mprotect, at, length, prot) < 0 ? -errno : result;
@@ -169,6 +169,7 @@ long dx_map(const struct dx_map *map)
 	uint64_t rounded = (map->length + PAGE - 1) & ~(PAGE - 1), at = (uint64_t)map->hint & ~(PAGE - 1);
 	/* Locked or not, the memory of a device is populated and stays where it is. */
 	int populate = map->flags & (MAP_POPULATE | MAP_LOCKED) ? MAP_POPULATE | (map->flags & MAP_NONBLOCK) : 0;
+	int flags = populate | (map->flags & MAP_NORESERVE); /* the latter shows in smaps */
 	long room, result = check_request(map, rounded, at, fixed);
 
 	if (result < 0)
@@ -180,7 +181,7 @@ long dx_map(const struct dx_map *map)
 	if (result == 0)
 		result = check_room(map, room, rounded, at);
 	if (result == 0)
-		result = map_file(room, rounded, map->unlocked ? PROT_NONE : map->prot, populate, map->fd,
+		result = map_file(room, rounded, map->unlocked ? PROT_NONE : map->prot, flags, map->fd,
 				  place_in_file(map, rounded));
 	if (result >= 0 && map->unlocked) {
 		syscall(SYS_munlock, room, rounded);

@@ -281,6 +281,7 @@ struct dx_ranges {
 extern struct dx_ranges dx_readonly;
 extern struct dx_ranges dx_no_huge; /* told to do without huge pages */
 extern struct dx_ranges dx_sealed; /* by mseal */
+extern struct dx_ranges dx_synchronous; /* made with MAP_SYNC */
 
 /* False if there is no room. */
 bool dx_add_range(struct dx_ranges *ranges, const void *at, size_t length);
@@ -290,11 +291,17 @@ void dx_remove_range(struct dx_ranges *ranges, const void *at, size_t length);
 /* Of every kind: the mapping is gone, or has been moved. */
 void dx_forget_ranges(const void *at, size_t length);
 void dx_move_ranges(const void *old, size_t old_length, const void *new, size_t length, bool keeps_old);
+/* Of another process that has this library at a place, of which RANGES is this one's; false too if it cannot be asked. */
+bool dx_in_ranges_of(pid_t pid, uintptr_t library, const struct dx_ranges *ranges, const void *at, size_t length);
+/* Where this process has this library. */
+uintptr_t dx_library(void);
 
 /* -- refusals.c ------------------------------------------------------------------------------ */
 
 /* Is any page of this range in the page tables? */
 bool dx_is_present(uintptr_t start, uintptr_t end);
+/* The same of the process whose pagemap this is a descriptor of. */
+bool dx_is_present_in(int pagemap, uintptr_t start, uintptr_t end);
 /* From now on there are mappings with an end off the alignment. */
 void dx_note_unaligned(void);
 /*

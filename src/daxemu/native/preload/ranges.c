@@ -2,9 +2,13 @@
 /* What there is to remember of mappings of devices that the kernel does not know of the files behind them. */
 #include "preload.h"
 
-struct dx_ranges dx_readonly, dx_no_huge, dx_sealed;
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
-static struct dx_ranges *const all[] = { &dx_readonly, &dx_no_huge, &dx_sealed };
+struct dx_ranges dx_readonly, dx_no_huge, dx_sealed, dx_synchronous;
+
+static struct dx_ranges *const all[] = { &dx_readonly, &dx_no_huge, &dx_sealed, &dx_synchronous };
 enum { KINDS = sizeof(all) / sizeof(*all) };
 
 bool dx_add_range(struct dx_ranges *ranges, const void *at, size_t length)
@@ -90,4 +94,20 @@ void dx_move_ranges(const void *old, size_t old_length, const void *new, size_t 
 		for (int n = 0; n < DX_RANGES; n++)
 			add_moved(all[i], before.of[n], from, from + old_length, to, to + length);
 	}
+}
+
+extern const char __ehdr_start[] __attribute__((visibility("hidden"))); /* the linker puts it where the library begins */
+
+uintptr_t dx_library(void)
+{
+	return (uintptr_t)__ehdr_start;
+}
+
+SLOW bool dx_in_ranges_of(pid_t pid, uintptr_t library, const struct dx_ranges *ranges, const void *at, size_t length)
+{
+	struct dx_ranges theirs;
+	struct iovec here = { &theirs, sizeof(theirs) };
+	struct iovec there = { (void *)(library + ((uintptr_t)ranges - dx_library())), sizeof(theirs) };
+
+	return syscall(SYS_process_vm_readv, pid, &here, 1, &there, 1, 0) == sizeof(theirs) && dx_in_ranges(&theirs, at, length);
 }

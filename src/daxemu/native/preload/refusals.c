@@ -20,20 +20,27 @@ void dx_note_unaligned(void)
 	unaligned = true;
 }
 
-bool dx_is_present(uintptr_t start, uintptr_t end)
+bool dx_is_present_in(int pagemap, uintptr_t start, uintptr_t end)
 {
 	uint64_t pages[512];
 	bool present = false;
-	int fd = syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 
-	while (fd >= 0 && !present && start < end) {
+	while (!present && start < end) {
 		size_t n = (end - start) / 4096 < 512 ? (end - start) / 4096 : 512;
-		long got = syscall(SYS_pread64, fd, pages, n * 8, start / 4096 * 8);
+		long got = syscall(SYS_pread64, pagemap, pages, n * 8, start / 4096 * 8);
 
 		for (long i = 0; i < got / 8 && !present; i++)
 			present = pages[i] >> 63;
 		start += n * 4096;
 	}
+	return present;
+}
+
+bool dx_is_present(uintptr_t start, uintptr_t end)
+{
+	int fd = syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	bool present = fd >= 0 && dx_is_present_in(fd, start, end);
+
 	if (fd >= 0)
 		syscall(SYS_close, fd);
 	return present;

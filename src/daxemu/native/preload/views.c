@@ -7,147 +7,12 @@
 #include "preload.h"
 
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 
-#include "maps.h"
 #include "real.h"
 #include "text.h"
-
-enum { LINK = 64 }; /* "/memfd:/proc/4194304/task/4194304/numa_maps (deleted)" */
+#include "views.h"
 
 static const char prefix[] = "/memfd:/proc/", deleted[] = " (deleted)";
-
-/* The mapping whose lines are being written. */
-struct shown {
-	bool own; /* a mapping of this process */
-	bool ours;
-	struct dx_vma vma;
-	struct table_device device;
-	size_t begin; /* of its first line */
-};
-
-/* Two parts of one mapping, between which only our reasons for SIGBUS make a difference? */
-static bool continues(const struct shown *before, const struct dx_vma *vma)
-{
-	const struct dx_vma *old = &before->vma;
-
-	return before->ours && old->end == vma->start && old->ino == vma->ino && old->dev == vma->dev && old->prot == vma->prot &&
-	       ((old->offset ^ vma->offset) & DX_MOVED) &&
-	       (old->offset & ~DX_MOVED) + (old->end - old->start) == (vma->offset & ~DX_MOVED);
-}
-
-static void print_mapping(struct dx_text *out, const struct shown *shown)
-{
-	char name[DX_NODE_NAME], line[128];
-	const struct dx_vma *vma = &shown->vma;
-	struct stat node = { .st_ino = vma->ino, .st_dev = dx_session.dev_of_dev };
-	struct table_node unlinked;
-	int n;
-
-	if (!dx_device_node(&shown->device, name, &node) && (shown->device.flags & DX_DEVICE_PRESENT) &&
-	    dx_table_node(dx_session.table, shown->device.minor, &unlinked))
-		node.st_ino = unlinked.ino;
-	n = snprintf(line, sizeof(line), "%08lx-%08lx %c%c%cs %08lx %02x:%02x %lu", (unsigned long)vma->start, (unsigned long)vma->end,
-		     vma->prot & PROT_READ ? 'r' : '-', vma->prot & PROT_WRITE ? 'w' : '-', vma->prot & PROT_EXEC ? 'x' : '-',
-		     (unsigned long)(vma->offset & ~DX_MOVED), major(node.st_dev), minor(node.st_dev), (unsigned long)node.st_ino);
-	dx_text_print(out, "%-72.*s %s\n", n, line, name);
-}
-
-/* The line that begins a mapping; false if it is none of a device. */
-static bool show_mapping(struct dx_text *out, const char *line, struct shown *shown)
-{
-	struct shown next = { .own = shown->own, .begin = out->used };
-
-	dx_parse_vma(line, &next.vma);
-	next.ours = next.vma.shared && dx_table_device_by_file(dx_session.table, next.vma.dev, next.vma.ino, &next.device);
-	if (next.ours && continues(shown, &next.vma)) {
-		next.vma.start = shown->vma.start;
-		next.vma.offset = (shown->vma.offset & ~DX_MOVED) | (next.vma.offset & DX_MOVED);
-		next.begin = out->used = shown->begin;
-	}
-	*shown = next;
-	if (next.ours)
-		print_mapping(out, &next);
-	return next.ours;
-}
-
-/*
- * Flags of a device's mapping: it asks for huge pages, and is never locked. One made by a descriptor for reading
- * is to the kernel neither shared nor to be made writable (see readonly.c; of other processes that is not known).
- */
-static void show_flags(struct dx_text *out, const char *line, size_t length, const struct shown *shown)
-{
-	static const char changed[][3] = { "lo", "nh", "hg", "mg", "sd", "sh", "mw" };
-	const struct dx_vma *vma = &shown->vma;
-	bool readonly = shown->own && dx_in_ranges(&dx_readonly, (void *)vma->start, vma->end - vma->start);
-	size_t n = sizeof(changed) / sizeof(*changed) - (readonly ? 0 : 2);
-
-	dx_text_append(out, "VmFlags:", 8);
-	for (const char *at = line + 8; at + 3 <= line + length; at += 3) {
-		bool keep = at[1] != '\n';
-
-		for (size_t i = 0; i < n; i++)
-			keep = keep && memcmp(at + 1, changed[i], 2);
-		if (keep)
-			dx_text_append(out, at, 3);
-	}
-	dx_text_append(out, " sd hg \n", 8);
-}
-
-/* A line of smaps below that one. No page of a device is counted anywhere. */
-static void show_detail(struct dx_text *out, const char *line, size_t length, const struct shown *shown)
-{
-	const char *colon = memchr(line, ':', length);
-	uint64_t align = shown->device.align ? shown->device.align : 4096, kib = 0;
-	int name = colon ? colon + 1 - line : 0;
-
-	if (!name)
-		dx_text_append(out, line, length);
-	else if (strncmp(line, "VmFlags:", name) == 0)
-		show_flags(out, line, length, shown);
-	else if (length < 4 || memcmp(line + length - 4, " kB\n", 4))
-		dx_text_append(out, line, length);
-	else {
-		if (strncmp(line, "Size:", name) == 0)
-			kib = (shown->vma.end - shown->vma.start) >> 10;
-		else if (strncmp(line, "KernelPageSize:", name) == 0 || strncmp(line, "MMUPageSize:", name) == 0)
-			kib = align >> 10;
-		dx_text_print(out, "%-16.*s%8lu kB\n", name, line, (unsigned long)kib);
-	}
-}
-
-static bool begins_mapping(const char *line, size_t length)
-{
-	return length > 2 && ((line[0] >= '0' && line[0] <= '9') || (line[0] >= 'a' && line[0] <= 'f'));
-}
-
-static bool is_own(const char *path)
-{
-	char own[LINK];
-	int n = snprintf(own, sizeof(own), "/proc/%d/", getpid());
-
-	return strncmp(path, own, n) == 0;
-}
-
-/* maps and smaps; true if there is a device in it. */
-static bool show_mappings(const struct dx_text *in, struct dx_text *out, const char *path)
-{
-	struct shown shown = { .own = is_own(path) };
-	const char *line;
-	size_t at = 0, length;
-	bool any = false;
-
-	while ((line = dx_text_line(in, &at, &length))) {
-		if (begins_mapping(line, length) ? show_mapping(out, line, &shown) : shown.ours) {
-			any = true;
-			if (!begins_mapping(line, length))
-				show_detail(out, line, length, &shown);
-		} else {
-			dx_text_append(out, line, length);
-		}
-	}
-	return any;
-}
 
 /* The line of a mapping's view that begins at this address; NULL if none does. */
 static const char *mapping_at(const struct dx_text *maps, const char *address, size_t digits)
@@ -203,19 +68,23 @@ static bool show_numbers(const struct dx_text *in, struct dx_text *out)
 	return done;
 }
 
-static struct dx_text maps_beside(const char *path)
+int dx_open_beside(const char *path, const char *name)
 {
 	char other[LINK];
-	int n = strrchr(path, '/') - path;
-	struct dx_text raw, out = dx_text_new();
-	long fd;
 
-	snprintf(other, sizeof(other), "%.*s/maps", n, path);
-	fd = syscall(SYS_openat, AT_FDCWD, other, O_RDONLY | O_CLOEXEC);
+	snprintf(other, sizeof(other), "%.*s/%s", (int)(strrchr(path, '/') - path), path, name);
+	return syscall(SYS_openat, AT_FDCWD, other, O_RDONLY | O_CLOEXEC);
+}
+
+static struct dx_text maps_beside(const char *path)
+{
+	struct dx_text raw, out = dx_text_new();
+	long fd = dx_open_beside(path, "maps");
+
 	raw = dx_text_read(fd);
 	syscall(SYS_close, fd);
 	if (raw.at && out.at)
-		show_mappings(&raw, &out, other);
+		dx_show_mappings(&raw, &out, path);
 	dx_text_drop(&raw);
 	dx_text_append(&out, "", 1);
 	return out;
@@ -237,7 +106,7 @@ static struct dx_text view_of(int fd, const char *path)
 	else if (strcmp(name, "numa_maps") == 0 && (maps = maps_beside(path)).at)
 		any = show_policies(&raw, &out, &maps);
 	else if (strcmp(name, "maps") == 0 || strcmp(name, "smaps") == 0)
-		any = show_mappings(&raw, &out, path);
+		any = dx_show_mappings(&raw, &out, path);
 	dx_text_drop(&maps);
 	dx_text_drop(&raw);
 	if (!any)

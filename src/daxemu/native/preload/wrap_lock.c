@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Locked and resident memory. The memory of a device is there and stays there: the kernel skips it when a range is
- * locked, and counts none of it. Nor must memory of the machine be locked or populated for it.
+ * Locked and resident memory. The memory of a device is there and stays there: when a range is locked the kernel maps
+ * its blocks, but counts none of them. Nor must memory of the machine be locked for it, and as little as can be taken.
  */
 #include "preload.h"
 
@@ -22,16 +22,34 @@ bool dx_locks_future;
 struct others {
 	uintptr_t start, end;
 	int flags, error;
+	bool unmapped; /* some block of a device could not be mapped */
 };
 
-static int lock_other(const struct dx_vma *vma, void *context)
+/* Map the blocks of a device, by a page of each. Those of 4 KiB are many: the first and the last, and some between. */
+static bool map_blocks(uintptr_t start, uintptr_t end, uint64_t align, int prot)
+{
+	const uint64_t step = align > 4096 ? align : 2 << 20;
+
+	if (!prot)
+		return false;
+	for (uintptr_t at = start; at < end; at = (at & ~(step - 1)) + step)
+		if (REAL(madvise)((void *)at, 4096, MADV_POPULATE_READ) < 0 && errno != EINVAL)
+			return false;
+	return REAL(madvise)((void *)(end - 4096), 4096, MADV_POPULATE_READ) == 0 || errno == EINVAL;
+}
+
+static int lock_vma(const struct dx_vma *vma, void *context)
 {
 	struct others *others = context;
 	uintptr_t start = vma->start > others->start ? vma->start : others->start;
 	uintptr_t end = vma->end < others->end ? vma->end : others->end;
+	struct table_device device;
 
-	if (start < end && !(vma->shared && dx_is_device(vma->dev, vma->ino)) &&
-	    REAL(mlock2)((void *)start, end - start, others->flags) < 0)
+	if (start >= end)
+		return 0;
+	if (vma->shared && dx_table_device_by_file(dx_session.table, vma->dev, vma->ino, &device))
+		others->unmapped |= !map_blocks(start, end, device.align, vma->prot);
+	else if (REAL(mlock2)((void *)start, end - start, others->flags) < 0)
 		others->error = errno;
 	return 0;
 }
@@ -48,14 +66,14 @@ static int check_limit(size_t length)
 
 static int lock(const void *at, size_t length, int flags, const struct dx_survey *seen)
 {
-	struct others others = { seen->start & ~4095UL, seen->end, flags, 0 };
+	struct others others = { seen->start & ~4095UL, seen->end, flags, 0, false };
 	int error = check_limit(seen->end - others.start);
 
 	if (error || length == 0)
 		return error ? dx_refuse(error) : 0;
 	(void)at;
-	dx_each_vma(-1, lock_other, &others);
-	return others.error ? dx_refuse(others.error) : seen->hole ? dx_refuse(ENOMEM) : 0;
+	dx_each_vma(-1, lock_vma, &others);
+	return others.error ? dx_refuse(others.error) : seen->hole || others.unmapped ? dx_refuse(ENOMEM) : 0;
 }
 
 EXPORT int mlock(const void *at, size_t length)
@@ -76,7 +94,7 @@ EXPORT int mlock2(const void *at, size_t length, unsigned flags)
 
 EXPORT int mlockall(int flags)
 {
-	struct others others = { 0, UINTPTR_MAX, flags & MCL_ONFAULT ? MLOCK_ONFAULT : 0, 0 };
+	struct others others = { 0, UINTPTR_MAX, flags & MCL_ONFAULT ? MLOCK_ONFAULT : 0, 0, false };
 	int result;
 
 	if (!dx_active() || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || !(flags & (MCL_CURRENT | MCL_FUTURE)))
@@ -87,7 +105,7 @@ EXPORT int mlockall(int flags)
 		/* Each mapping on its own; as in the kernel what cannot be locked is no error. */
 		result = flags & MCL_FUTURE ? REAL(mlockall)(flags & ~MCL_CURRENT) : 0;
 		if (result == 0 && (flags & MCL_CURRENT))
-			dx_each_vma(-1, lock_other, &others);
+			dx_each_vma(-1, lock_vma, &others);
 	}
 	if (result == 0)
 		dx_locks_future = flags & MCL_FUTURE;

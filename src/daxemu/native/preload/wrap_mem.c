@@ -49,6 +49,7 @@ static long map_device(struct dx_map *map, const struct table_device *device)
 		return result;
 	dx_forget_ranges((void *)result, map->length);
 	if ((map->mode == O_RDONLY && !dx_add_range(&dx_readonly, (void *)result, map->length)) ||
+	    ((map->flags & MAP_SYNC) && !dx_add_range(&dx_synchronous, (void *)result, map->length)) ||
 	    (no_huge && !dx_add_range(&dx_no_huge, (void *)result, map->length))) {
 		REAL(munmap)((void *)result, map->length);
 		return -ENOMEM;
