@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from daxemu.backing.memory import RegionMemory
+from daxemu.clients import ClientNews
 from daxemu.device import DaxDevice
 from daxemu.errors import KernelError, UsageError
 from daxemu.faults import Faults
@@ -125,6 +126,7 @@ class Engine(Launcher):
         self._next_start = _PHYSICAL_BASE
         self._regions: dict[KernelRegion | NdRegion, DaxRegion] = {}
         self._wiring = Wiring()
+        self._clients = ClientNews(self)
         self._core = DaxCore(self._wiring, major=_free_majors()[0], nr_dax=nr_dax, flavour=flavour, drivers=drivers)
         self._core.boot()
         atexit.register(self.close)
@@ -331,7 +333,13 @@ class Engine(Launcher):
         """
         with self._operation() as core:
             handlers = Handlers(
-                self._store, self._may_open, self._show_machine, self._command, self._open_disk, self._ioctl
+                store=self._store,
+                may_open=self._may_open,
+                show_machine=self._show_machine,
+                command=self._command,
+                open_disk=self._open_disk,
+                ioctl=self._ioctl,
+                client=self._clients.tell,
             )
             return self._wiring.open_session(core, handlers, self._session_name).environ()
 
@@ -361,9 +369,16 @@ class Engine(Launcher):
         """One write of an attribute. The kernel ends the text at the first zero byte."""
         text = data.partition(b"\0")[0].decode(errors="replace")
         with self._operation() as core:
-            store = find_store(core, path)
-            self._wiring.faults._meet("store", f"/{path}")
-            store(text)
+            error = 0
+            try:
+                store = find_store(core, path)
+                self._wiring.faults._meet("store", f"/{path}")
+                store(text)
+            except KernelError as refusal:
+                error = refusal.errno or 0
+                raise
+            finally:
+                self._wiring.stored(f"/{path}", text, error)
             if self._wiring.session is not None:
                 self._wiring.session.show_bus(core.bus)
 
@@ -389,6 +404,7 @@ class Engine(Launcher):
                 steps.callback(self._wiring.kmsg._close)
                 steps.callback(self._wiring.tell_plugins, self)
                 steps.callback(setattr, self, "_closed", True)
+                steps.callback(self._clients.close)
                 if self._wiring.session is not None:
                     steps.callback(self._wiring.session.close)
                     steps.callback(self._core.shutdown)

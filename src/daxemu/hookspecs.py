@@ -59,6 +59,11 @@ def daxemu_uevent(engine: Engine, event: Uevent) -> None:
 
 
 @hookspec
+def daxemu_attribute_stored(engine: Engine, path: str, text: str, error: int) -> None:
+    """An attribute was written: which, with what, and the errno that the writer got, 0 for none."""
+
+
+@hookspec
 def daxemu_region_added(region: DaxRegion) -> None:
     """A region was made; its first device is told of by itself."""
 
@@ -101,3 +106,17 @@ def daxemu_device_unbound(device: DaxDevice) -> None:
 @hookspec
 def daxemu_device_removed(device: DaxDevice) -> None:
     """A device is gone."""
+
+
+# The programs that map devices. Called in a thread of its own, in order; the process may have ended
+# by then. An exception is logged, and nothing else.
+
+
+@hookspec
+def daxemu_client_attached(engine: Engine, pid: int) -> None:
+    """A process has mapped a device for the first time."""
+
+
+@hookspec
+def daxemu_client_detached(engine: Engine, pid: int) -> None:
+    """A process that mapped devices has ended, or become another program."""

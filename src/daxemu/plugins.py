@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
     import pluggy
 
-__all__ = ["PluginInfo", "find_store", "hooks", "list_plugins", "load_plugins", "plugin_of", "registered_stores"]
+__all__ = [
+    "PluginInfo",
+    "call_hook",
+    "find_store",
+    "hooks",
+    "list_plugins",
+    "load_plugins",
+    "plugin_of",
+    "registered_stores",
+]
 
 DISABLED = "DAXEMU_DISABLED_PLUGINS"
 TRACE = "DAXEMU_TRACE_HOOKS"
@@ -28,6 +37,18 @@ TRACE = "DAXEMU_TRACE_HOOKS"
 def hooks() -> pluggy.HookRelay | None:
     """Return the hooks to call, None where no plugin is but ours: then nothing is imported and nobody asked."""
     return load_plugins().hook if load_plugins.cache_info().currsize or _is_any_installed() else None
+
+
+def call_hook(name: str, **arguments: object) -> None:
+    """Call a hook that only tells. One that fails is reported, and hinders nobody."""
+    try:
+        relay = hooks()
+        if relay is not None:
+            getattr(relay, name)(**arguments)
+    except Exception:
+        import logging
+
+        logging.getLogger("daxemu").exception("the hook %s of a plugin failed", name)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from daxemu._core import move_mappings, sync_mappings
 from daxemu.backing.memory import DeviceMemory, RegionMemory
@@ -15,7 +15,7 @@ from daxemu.kernel.nvdimm.region import NdRegion
 from daxemu.kernel.ports import Event
 from daxemu.kernel.region import DaxRegion
 from daxemu.kmsg import Kmsg
-from daxemu.plugins import hooks
+from daxemu.plugins import call_hook, hooks
 from daxemu.session import layout
 from daxemu.session.layout import MOVED_POISONED, MOVED_SCATTERED
 from daxemu.session.session import Session
@@ -44,8 +44,18 @@ _TOLD = {
 }
 
 
-def _hook_call(engine: Engine, event: Event | Uevent) -> tuple[str, dict[str, object]]:
+class _Stored(NamedTuple):
+    """A program, or a test, has written an attribute; ``error`` is the errno it got, 0 for none."""
+
+    path: str
+    text: str
+    error: int
+
+
+def _hook_call(engine: Engine, event: Event | Uevent | _Stored) -> tuple[str, dict[str, object]]:
     """The hook that tells of this, and its arguments."""
+    if isinstance(event, _Stored):
+        return "daxemu_attribute_stored", {"engine": engine, **event._asdict()}
     if not isinstance(event, Event):
         return "daxemu_uevent", {"engine": engine, "event": event}
     if isinstance(event.subject, DevDax):
@@ -65,7 +75,7 @@ class Wiring:
         self.kmsg = Kmsg()
         self.faults = Faults(self._ask_as_needed)
         self.monitors: list[Monitor] = []
-        self._untold: list[Event | Uevent] = []
+        self._untold: list[Event | Uevent | _Stored] = []
 
     def create_backing(self, device: DevDax) -> Backing:
         """Memory for a device, from its region's store, with what its ranges held before."""
@@ -123,6 +133,11 @@ class Wiring:
             monitor._receive(event)
         self._untold.append(event)
 
+    def stored(self, path: str, text: str, error: int) -> None:
+        """Plugins hear of an attribute that was written."""
+        if hooks() is not None:
+            self._untold.append(_Stored(path, text, error))
+
     def log(self, level: int, text: str) -> None:
         """Add a line to the kernel's log."""
         self.kmsg._append(level, text)
@@ -131,14 +146,7 @@ class Wiring:
         """Call the hooks for what has happened since. A hook that fails is reported, and hinders nobody."""
         while self._untold:
             name, arguments = _hook_call(engine, self._untold.pop(0))
-            try:
-                relay = hooks()
-                if relay is not None:
-                    getattr(relay, name)(**arguments)
-            except Exception:
-                import logging
-
-                logging.getLogger("daxemu").exception("the hook %s of a plugin failed", name)
+            call_hook(name, **arguments)
 
     def close_memories(self) -> None:
         """Free what unplugged hardware holds."""

@@ -4,6 +4,7 @@ import errno
 import importlib
 import os
 import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -261,3 +262,59 @@ def test_daxemu_fault_decides_what_fails(installed):
     assert ("open", "/dev/dax0.0") in seen
     assert ("zap", "/dev/dax1.0") in seen
     assert ("store", "/sys/bus/dax/drivers_autoprobe") in seen
+
+
+WITNESS = """
+import daxemu
+
+heard = []
+
+@daxemu.hookimpl
+def daxemu_client_attached(engine, pid):
+    heard.append(("attached", pid, [device.size for device in engine.devices]))
+
+@daxemu.hookimpl
+def daxemu_client_detached(pid):
+    heard.append(("detached", pid))
+
+@daxemu.hookimpl
+def daxemu_attribute_stored(path, text, error):
+    heard.append((path.rpartition("/")[2], text, error))
+"""
+
+MAP = "import mmap, os; mmap.mmap(os.open('/dev/dax0.0', os.O_RDWR), 2 << 20)"
+
+
+@pytest.fixture
+def heard(installed):
+    installed(witness=WITNESS)
+    load_plugins()
+    return importlib.import_module("plugin_witness").heard
+
+
+def test_daxemu_client_attached_and_detached_are_called_in_order(heard):
+    with Engine() as engine:
+        device = engine.add_region("2M").devices[0]
+        program = device.popen([sys.executable, "-c", MAP])
+        assert program.wait() == 0
+        device.run(["true"], check=True)  # maps nothing
+    assert heard == [("attached", program.pid, [2 << 20]), ("detached", program.pid)]
+
+
+def test_daxemu_client_detached_is_called_for_a_process_that_is_killed(heard):
+    with Engine() as engine:
+        device = engine.add_region("2M").devices[0]
+        line = f"{MAP}; print('mapped', flush=True); import time; time.sleep(60)"
+        with device.popen([sys.executable, "-c", line], stdout=subprocess.PIPE) as program:
+            program.stdout.readline()
+            program.kill()
+    assert heard[-1] == ("detached", program.pid)
+
+
+def test_daxemu_attribute_stored_is_called_with_what_came_of_it(heard):
+    with Engine() as engine:
+        engine.add_region("4M", provider="hmem", idle=False)
+        with pytest.raises(KernelError):
+            engine.write_attribute("/sys/devices/platform/hmem.0/dax0.0/size", "2097152\n")
+        engine.run(["sh", "-c", "echo dax0.0 > /sys/bus/dax/drivers/device_dax/unbind"], check=True)
+    assert heard == [("size", "2097152\n", errno.EBUSY), ("unbind", "dax0.0\n", 0)]

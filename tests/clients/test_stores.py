@@ -24,8 +24,8 @@ daxctl disable-device dax0.0 && daxctl reconfigure-device -s 16M dax0.0 && daxct
 def pages():
     """Huge pages for a store that needs them, where root may set them aside."""
     before = POOL.read_text() if POOL.exists() else None
-    if before is not None and int(before) < 64 and os.geteuid() == 0:
-        POOL.write_text("64")
+    if before is not None and int(before) < 96 and os.geteuid() == 0:
+        POOL.write_text("96")
     yield
     if before is not None and POOL.read_text() != before:
         POOL.write_text(before)
@@ -53,3 +53,10 @@ def test_daxctl_resizes_and_creates(daxemu_run, backend):
     options = ("--region", f"size=32M,provider=hmem,backend={backend}")
     result = daxemu_run("sh", "-c", DAXCTL, options=options)
     assert '"chardev":"dax0.1"' in result.stdout.replace(" ", "")
+
+
+def test_pmempool_makes_and_checks_a_pool_of_libpmemobj(daxemu_run, backend):
+    require("pmempool", "pmdk-tools")
+    script = "pmempool create obj --layout=x /dev/dax0.0 && pmempool check -v /dev/dax0.0 && pmempool info /dev/dax0.0"
+    result = daxemu_run("sh", "-c", script, options=("--region", f"size=64M,backend={backend}"))
+    assert "consistent" in result.stdout

@@ -133,13 +133,14 @@ class Agents:
         with self._complete:
             self._agents[agent.connection] = agent
 
-    def remove(self, connection: socket.socket) -> None:
-        """The process has ended; nobody waits for it any longer. Not an agent's connection: nothing happens."""
+    def remove(self, connection: socket.socket) -> Agent | None:
+        """The process has ended; nobody waits for it any longer. None: it was no agent's connection."""
         with self._complete:
             agent = self._agents.pop(connection, None)
             for waiting in self._rounds if agent else ():
                 waiting.pending.discard(agent)
                 self._tell_if_complete(waiting)
+            return agent
 
     def heard(self, agent: Agent, answer: dict[str, int]) -> None:
         """An agent has answered a SYNC."""

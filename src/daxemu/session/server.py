@@ -33,7 +33,8 @@ class Handlers(NamedTuple):
     opened now; ``show_machine`` shows memory and nodes, when a program first looks. They raise OSError
     to refuse. ``command(request)`` is the command line's, JSON in and out. ``open_disk(name)`` gives
     a descriptor of the memory of a raw namespace, ``ioctl(name, request, argument)`` the argument
-    as the nvdimm bus leaves it.
+    as the nvdimm bus leaves it. ``client(pid, attached=)`` hears of the processes that map devices; it
+    is called by the server itself, and must not wait.
     """
 
     store: Callable[[str, bytes], None]
@@ -42,6 +43,7 @@ class Handlers(NamedTuple):
     command: Callable[[bytes], bytes]
     open_disk: Callable[[str], int]
     ioctl: Callable[[str, int, bytes], bytes]
+    client: Callable[..., None]
 
 
 def _credentials(connection: socket.socket) -> tuple[int, int, int]:
@@ -107,7 +109,9 @@ class Server:
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     def _drop(self, connection: socket.socket) -> None:
-        self.agents.remove(connection)
+        agent = self.agents.remove(connection)
+        if agent is not None:
+            self._handlers.client(agent.pid, attached=False)
         with suppress(KeyError):
             self._selector.unregister(connection)
         connection.close()
@@ -209,6 +213,7 @@ class Server:
         agent = Agent(_credentials(connection)[0], connection)
         self._selector.modify(connection, selectors.EVENT_READ, lambda _: self._hear(agent))
         self.agents.add(agent)
+        self._handlers.client(agent.pid, attached=True)
 
     def _hear(self, agent: Agent) -> None:
         """An agent has answered, or its process has ended."""
