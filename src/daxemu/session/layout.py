@@ -71,7 +71,7 @@ __all__ = [
     "Record",
 ]
 
-_C_TYPES = {"I": "uint32_t", "i": "int32_t", "Q": "uint64_t"}
+_C_TYPES = {"B": "uint8_t", "H": "uint16_t", "I": "uint32_t", "i": "int32_t", "Q": "uint64_t"}
 
 
 class Record(NamedTuple):

@@ -1,0 +1,1 @@
+"""Persistence: what survives a power failure, recordings of what programs made durable, crash states."""

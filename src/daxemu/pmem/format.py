@@ -1,0 +1,103 @@
+"""The log of a recording and what its writers share, once: Python packs by it, the C header is generated from it.
+
+A log is a header and then events, each with its payload padded to 8 bytes; all little endian. Run as
+a program (``python format.py HEADER``, with ``src`` on the path) this file writes the header.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from daxemu.session.layout import Record
+
+__all__ = [
+    "CONSTANTS",
+    "EVENT",
+    "EVENT_FENCE",
+    "EVENT_FLUSH",
+    "EVENT_MARKER",
+    "EVENT_STORE",
+    "LINE_SIZE",
+    "LOG_HEADER",
+    "LOG_MAGIC",
+    "LOG_VERSION",
+    "header_checksum",
+    "padded",
+]
+
+LOG_MAGIC = int.from_bytes(b"DAXCRASH", "little")
+LOG_VERSION = 1
+LINE_SIZE = 64  # bytes: what the cache writes back as a whole
+
+# ``nr_events`` is 0 while the log is being written; ``checksum`` is that of the fields before it.
+LOG_HEADER = Record(
+    "pmem_log_header",
+    {
+        "magic": "Q",
+        "version": "I",
+        "header_size": "I",
+        "device_size": "Q",
+        "line_size": "I",
+        "flags": "I",
+        "nr_events": "Q",
+        "checksum": "Q",
+        "unused": "Q",
+        "unused_too": "Q",
+    },
+)
+
+# STORE: the line at ``offset`` holds the payload from here on. FLUSH: the lines of the range are on their
+# way to the memory. FENCE: what this thread has flushed is there. MARKER: the payload is a text.
+EVENT_STORE = 1
+EVENT_FLUSH = 2
+EVENT_FENCE = 3
+EVENT_MARKER = 4
+
+# ``thread`` counts threads from 0, ``seq`` events from 1; ``offset`` and ``length`` are bytes of the device,
+# but of a STORE and a MARKER ``length`` is that of the payload. ``site`` is the caller's address, 0: not known.
+EVENT = Record(
+    "pmem_event",
+    {
+        "type": "B",
+        "flags": "B",
+        "thread": "H",
+        "length": "I",
+        "seq": "Q",
+        "offset": "Q",
+        "site": "Q",
+        "unused": "Q",
+    },
+)
+
+CONSTANTS = {
+    name: value
+    for name, value in list(globals().items())
+    if name.startswith(("LOG_", "LINE_", "EVENT_")) and isinstance(value, int)
+}
+
+
+def padded(length: int) -> int:
+    """Bytes that a payload takes in the log."""
+    return -(-length // 8) * 8
+
+
+def header_checksum(header: bytes) -> int:
+    """The checksum of a header: the sum of the 8-byte words before it."""
+    before = header[: LOG_HEADER.offset("checksum")]
+    words = (int.from_bytes(before[at : at + 8], "little") for at in range(0, len(before), 8))
+    return sum(words) % (1 << 64)
+
+
+def c_header() -> str:
+    """The whole as a C header."""
+    defines = "".join(f"#define DX_{name} {value:#x}\n" for name, value in CONSTANTS.items())
+    structs = "\n".join(record.c_struct() for record in (LOG_HEADER, EVENT))
+    return (
+        "/* Generated from pmem/format.py: change it there. */\n"
+        f"#ifndef DX_PMEM_FORMAT_H\n#define DX_PMEM_FORMAT_H\n#include <stdint.h>\n\n{defines}\n{structs}\n#endif\n"
+    )
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(c_header(), encoding="ascii")
