@@ -1,6 +1,8 @@
 """The same programs over every backing store that works here: plugins bring more."""
 
+import fcntl
 import os
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,31 +16,35 @@ BACKENDS = [
     for backend in {"tmpfs": ["tmpfs:huge", "tmpfs:memfd"], "file": []}.get(store.name, [store.name])
 ]
 POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+NEEDED = 96
 FIO = "--name=v --ioengine=dev-dax --filename=/dev/dax0.0 --rw=randwrite --bs=4k --size=32m --verify=crc32c"
 DAXCTL = """
 daxctl disable-device dax0.0 && daxctl reconfigure-device -s 16M dax0.0 && daxctl create-device -s 8M && daxctl list
 """
 
 
-@pytest.fixture
-def pages():
-    """Huge pages for a store that needs them, where root may set them aside."""
-    before = POOL.read_text() if POOL.exists() else None
-    if before is not None and int(before) < 96 and os.geteuid() == 0:
-        POOL.write_text("96")
-    yield
-    if before is not None and POOL.read_text() != before:
-        POOL.write_text(before)
+@contextmanager
+def huge_pages():
+    """Huge pages where root may set them aside; one test at a time, so that the last one gives them back."""
+    with POOL.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = POOL.read_text()
+        if int(before) < NEEDED and os.geteuid() == 0:
+            POOL.write_text(str(NEEDED))
+        yield
+        if POOL.read_text() != before:
+            POOL.write_text(before)
 
 
 @pytest.fixture(params=BACKENDS)
-def backend(request, pages):
+def backend(request):
     name, _, where = request.param.partition(":")
     [store] = [store for store in registered_stores() if store.name == name]
-    probe = store.probe(where)
-    if not probe.available:
-        pytest.skip(f"{request.param}: {probe}")
-    return request.param
+    with huge_pages() if name == "hugetlbfs" and POOL.exists() else nullcontext():
+        probe = store.probe(where)
+        if not probe.available:
+            pytest.skip(f"{request.param}: {probe}")
+        yield request.param
 
 
 def test_fio_verifies_what_it_wrote(daxemu_run, public_dir, backend):

@@ -1,5 +1,6 @@
 """Huge pages for the tests, and their return."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -11,10 +12,12 @@ NEEDED = 64
 
 @pytest.fixture(scope="session", autouse=True)
 def huge_pages():
-    """Set pages aside where there are not enough; root may."""
-    before = int(POOL.read_text())
-    if before < NEEDED and os.geteuid() == 0:
-        POOL.write_text(str(NEEDED))
-    yield
-    if int(POOL.read_text()) != before:
-        POOL.write_text(str(before))
+    """Set pages aside where there are not enough; root may. Whoever else does so waits for their return."""
+    with POOL.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = POOL.read_text()
+        if int(before) < NEEDED and os.geteuid() == 0:
+            POOL.write_text(str(NEEDED))
+        yield
+        if POOL.read_text() != before:
+            POOL.write_text(before)
