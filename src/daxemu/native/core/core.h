@@ -8,6 +8,7 @@
 /* Raise OSError naming the call that failed and what it was about. Always NULL. */
 PyObject *dx_oserror(int error, const char *call, const char *about);
 
+extern PyType_Spec dx_crash_states_spec;
 extern PyType_Spec dx_mapping_spec;
 
 PyObject *dx_elf_facts(PyObject *self, PyObject *argument);

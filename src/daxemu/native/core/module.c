@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* daxemu._core: the functions and the one type that Python needs from C. */
+/* daxemu._core: the functions and types that Python needs from C. */
 #define _GNU_SOURCE
 #include "core.h"
 
@@ -137,13 +137,18 @@ static PyMethodDef methods[] = {
 	{ NULL, NULL, 0, NULL },
 };
 
-static int exec_module(PyObject *module)
+static int add_type(PyObject *module, PyType_Spec *spec)
 {
-	PyObject *type = PyType_FromModuleAndSpec(module, &dx_mapping_spec, NULL);
+	PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
 	int status = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
 
 	Py_XDECREF(type);
 	return status;
+}
+
+static int exec_module(PyObject *module)
+{
+	return add_type(module, &dx_mapping_spec) < 0 || add_type(module, &dx_crash_states_spec) < 0 ? -1 : 0;
 }
 
 static PyModuleDef_Slot slots[] = {

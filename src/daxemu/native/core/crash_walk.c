@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/* The events of a log, one after the other: which lines are durable, and which are on their way. */
+#include "crash.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t mix(uint64_t x)
+{
+	x = (x ^ (x >> 32)) * 0xd6e8feb86659fd93;
+	return x ^ (x >> 32);
+}
+
+uint64_t crash_hash(uint64_t offset, const unsigned char *bytes)
+{
+	uint64_t hash = mix(offset + 0x9e3779b97f4a7c15);
+
+	for (int i = 0; i < DX_LINE_SIZE; i += 8) {
+		uint64_t word;
+
+		memcpy(&word, bytes + i, sizeof(word));
+		hash = mix(hash ^ word) + 0x9e3779b97f4a7c15 * (i + 1);
+	}
+	return mix(hash);
+}
+
+/* Make room for one more at the end of an array whose elements are of this size. */
+static int grow(void **array, size_t nr, size_t *room, size_t size)
+{
+	size_t wanted = *room ? *room * 2 : 64;
+	void *grown;
+
+	if (nr < *room)
+		return 0;
+	grown = realloc(*array, wanted * size);
+	if (!grown)
+		return -ENOMEM;
+	memset((char *)grown + *room * size, 0, (wanted - *room) * size);
+	*array = grown;
+	*room = wanted;
+	return 0;
+}
+
+int crash_open(struct crash_walk *walk)
+{
+	walk->slots = calloc(walk->size / DX_LINE_SIZE + 1, sizeof(*walk->slots));
+	return walk->slots ? 0 : -ENOMEM;
+}
+
+void crash_close(struct crash_walk *walk)
+{
+	for (size_t i = 0; i < walk->room; i++)
+		free(walk->lines[i].versions);
+	free(walk->lines);
+	free(walk->flights);
+	free(walk->slots);
+}
+
+static void make_durable(struct crash_walk *walk, uint64_t offset, const unsigned char *bytes)
+{
+	unsigned char *line = walk->image + offset;
+
+	walk->hash += crash_hash(offset, bytes) - crash_hash(offset, line);
+	memcpy(line, bytes, DX_LINE_SIZE);
+}
+
+static int store(struct crash_walk *walk, const struct pmem_event *event, const unsigned char *bytes)
+{
+	uint32_t *slot = &walk->slots[event->offset / DX_LINE_SIZE];
+	struct crash_line *line;
+
+	if (walk->durable_at_once) {
+		make_durable(walk, event->offset, bytes);
+		return 0;
+	}
+	if (!*slot) {
+		if (grow((void **)&walk->lines, walk->nr_lines, &walk->room, sizeof(*walk->lines)) < 0)
+			return -ENOMEM;
+		line = &walk->lines[walk->nr_lines++];
+		line->offset = event->offset;
+		line->nr_versions = 0;
+		*slot = walk->nr_lines;
+	}
+	line = &walk->lines[*slot - 1];
+	if (line->nr_versions == line->room) {
+		uint32_t room = line->room ? line->room * 2 : 2;
+		void *grown = realloc(line->versions, room * sizeof(*line->versions));
+
+		if (!grown)
+			return -ENOMEM;
+		line->versions = grown;
+		line->room = room;
+	}
+	line->versions[line->nr_versions++] = (struct crash_version){ bytes, event->seq, event->site };
+	return 0;
+}
+
+static int take_off(struct crash_walk *walk, const struct crash_line *line, uint32_t thread)
+{
+	if (grow((void **)&walk->flights, walk->nr_flights, &walk->flights_room, sizeof(*walk->flights)) < 0)
+		return -ENOMEM;
+	walk->flights[walk->nr_flights++] = (struct crash_flight){
+		.line = line->offset / DX_LINE_SIZE, .seq = line->versions[line->nr_versions - 1].seq, .thread = thread,
+	};
+	return 0;
+}
+
+/* A range may be the whole device, of which few lines are pending: the smaller of both is gone through. */
+static int flush(struct crash_walk *walk, const struct pmem_event *event)
+{
+	uint64_t end = event->offset + event->length, first = event->offset / DX_LINE_SIZE, n;
+	int status = 0;
+
+	if (event->length == 0)
+		return 0;
+	n = (end - 1) / DX_LINE_SIZE - first + 1;
+	if (n > walk->nr_lines) {
+		for (size_t i = 0; i < walk->nr_lines && status == 0; i++) {
+			uint64_t line = walk->lines[i].offset / DX_LINE_SIZE;
+
+			if (line >= first && line < first + n)
+				status = take_off(walk, &walk->lines[i], event->thread);
+		}
+	} else {
+		for (uint64_t line = first; line < first + n && status == 0; line++) {
+			if (walk->slots[line])
+				status = take_off(walk, &walk->lines[walk->slots[line] - 1], event->thread);
+		}
+	}
+	return status;
+}
+
+/* Its versions up to seq are older than what is durable now. */
+static void land(struct crash_walk *walk, const struct crash_flight *flight)
+{
+	uint32_t slot = walk->slots[flight->line], old = 0;
+	struct crash_line *line, *last;
+
+	if (!slot)
+		return;
+	line = &walk->lines[slot - 1];
+	while (old < line->nr_versions && line->versions[old].seq <= flight->seq)
+		old++;
+	if (old == 0)
+		return;
+	make_durable(walk, line->offset, line->versions[old - 1].bytes);
+	line->nr_versions -= old;
+	memmove(line->versions, line->versions + old, line->nr_versions * sizeof(*line->versions));
+	if (line->nr_versions)
+		return;
+	last = &walk->lines[--walk->nr_lines];
+	walk->slots[flight->line] = 0;
+	if (line != last) {
+		struct crash_line emptied = *line;
+
+		*line = *last;
+		*last = emptied;
+		walk->slots[line->offset / DX_LINE_SIZE] = slot;
+	}
+}
+
+static void fence(struct crash_walk *walk, uint32_t thread)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < walk->nr_flights; i++) {
+		if (walk->flights[i].thread == thread)
+			land(walk, &walk->flights[i]);
+		else
+			walk->flights[left++] = walk->flights[i];
+	}
+	walk->nr_flights = left;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+	const struct crash_line *one = a, *other = b;
+
+	return (one->offset > other->offset) - (one->offset < other->offset);
+}
+
+int crash_advance(struct crash_walk *walk, uint64_t seq)
+{
+	int status = 0;
+
+	while (walk->at < walk->end && status == 0) {
+		struct pmem_event event;
+		const unsigned char *payload = walk->at + sizeof(event);
+		size_t left = walk->end - walk->at, size = 0;
+
+		if (left < sizeof(event))
+			return -EINVAL;
+		memcpy(&event, walk->at, sizeof(event));
+		if (event.seq >= seq)
+			break;
+		if (event.type == DX_EVENT_STORE || event.type == DX_EVENT_MARKER)
+			size = ((size_t)event.length + 7) & ~(size_t)7;
+		if (size > left - sizeof(event))
+			return -EINVAL;
+		if (event.type <= DX_EVENT_FLUSH && (event.offset > walk->size || event.length > walk->size - event.offset))
+			return -EINVAL;
+		if (event.type == DX_EVENT_STORE && (event.length != DX_LINE_SIZE || event.offset % DX_LINE_SIZE))
+			return -EINVAL;
+		if (event.type == DX_EVENT_STORE)
+			status = store(walk, &event, payload);
+		else if (event.type == DX_EVENT_FLUSH)
+			status = flush(walk, &event);
+		else if (event.type == DX_EVENT_FENCE)
+			fence(walk, event.thread);
+		walk->at = payload + size;
+	}
+	if (walk->nr_lines)
+		qsort(walk->lines, walk->nr_lines, sizeof(*walk->lines), by_offset);
+	for (size_t i = 0; i < walk->nr_lines; i++)
+		walk->slots[walk->lines[i].offset / DX_LINE_SIZE] = i + 1;
+	return status;
+}

@@ -1,0 +1,208 @@
+"""Recordings as they are on disk: read, and refused if they are damaged."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+from array import array
+from collections.abc import Iterator
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from daxemu.errors import UsageError
+from daxemu.pmem import format as fmt
+from daxemu.pmem.format import EVENT, LINE_SIZE, LOG_HEADER
+
+__all__ = ["Event", "EventType", "Module", "Recording"]
+
+
+class EventType(IntEnum):
+    """What an event says."""
+
+    STORE = fmt.EVENT_STORE
+    FLUSH = fmt.EVENT_FLUSH
+    FENCE = fmt.EVENT_FENCE
+    MARKER = fmt.EVENT_MARKER
+
+
+class Event(NamedTuple):
+    """One event: ``seq`` is its place among all, ``thread`` a number from 0, ``site`` an address in the program.
+
+    ``data`` is what the line of 64 bytes holds from a store on, or the text of a marker.
+    """
+
+    seq: int
+    type: EventType
+    thread: int
+    offset: int
+    length: int
+    site: int
+    data: bytes = b""
+
+
+class Module(NamedTuple):
+    """Code of the recorded program: a file mapped at [start, end) from ``offset`` on."""
+
+    start: int
+    end: int
+    offset: int
+    path: str
+
+
+_TYPES = {int(kind): kind for kind in EventType}
+_STRUCT = struct.Struct(EVENT.format)
+
+
+class Recording:
+    """A recording: what a device held at its begin, and the stores, flushes and fences since. A context manager.
+
+    UsageError: there is none in that directory, its program has not ended yet, or it is damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        meta = self._read_meta()
+        self.device: str = meta["device"]
+        self.size: int = meta["size"]
+        self.align: int = meta["align"]
+        self.domain: str = meta["domain"]
+        self.command: list[str] = meta.get("command") or []
+        self.status: int | None = meta.get("status")
+        self.sources: list[str] = meta.get("sources") or []
+        self.modules = [Module(m["start"], m["end"], m["offset"], m["path"]) for m in meta.get("modules") or []]
+        self._log = self._map_log()
+        self.seqs = array("Q")
+        self.fences = array("Q")
+        self.flushes = array("Q")
+        self.markers: list[tuple[int, str]] = []
+        try:
+            self._index()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unmap the log."""
+        self._log.close()
+
+    @property
+    def eadr(self) -> bool:
+        """Are stores safe without a flush, as caches are flushed when the power fails?"""
+        return self.domain == "cpu_cache"
+
+    @property
+    def end(self) -> int:
+        """The sequence number behind the last event."""
+        return self.seqs[-1] + 1
+
+    @property
+    def events_at(self) -> int:
+        """Where in the log the events begin."""
+        return LOG_HEADER.size
+
+    def _refuse(self, why: str) -> UsageError:
+        return UsageError(f"{self.path} is no recording that can be read: {why}")
+
+    def _read_meta(self) -> dict[str, Any]:
+        try:
+            meta = json.loads((self.path / "meta.json").read_text())
+            size = (self.path / "base").stat().st_size
+        except OSError as error:
+            raise self._refuse(f"{error.strerror} ({error.filename}); make one by 'daxemu crash record'") from None
+        except ValueError as error:
+            raise self._refuse(f"meta.json: {error}") from None
+        if not isinstance(meta, dict) or meta.get("version") != 1:
+            found = meta.get("version") if isinstance(meta, dict) else None
+            raise self._refuse(f"its version is {found!r}, this daxemu reads 1; record it again")
+        missing = [name for name in ("device", "size", "align", "domain") if name not in meta]
+        if missing:
+            raise self._refuse(f"meta.json does not say {', '.join(missing)}")
+        if size != meta["size"]:
+            raise self._refuse(f"base has {size} bytes, the device {meta['size']}")
+        return meta
+
+    def _map_log(self) -> mmap.mmap:
+        path = self.path / "log"
+        try:
+            with path.open("rb") as file:
+                length = path.stat().st_size
+                if length < LOG_HEADER.size:
+                    raise self._refuse(f"log has {length} bytes, fewer than its header")
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise self._refuse(f"{error.strerror} ({path})") from None
+
+    def _index(self) -> None:
+        """Walk all events once, so that nothing later meets a damaged one."""
+        packed = self._log[: LOG_HEADER.size]
+        header = LOG_HEADER.unpack(packed)
+        if header["magic"] != fmt.LOG_MAGIC:
+            raise self._refuse("log: it does not begin as one does")
+        if header["version"] != fmt.LOG_VERSION:
+            raise self._refuse(f"log: its version is {header['version']}, this daxemu reads {fmt.LOG_VERSION}")
+        if header["checksum"] != fmt.header_checksum(packed) or header["line_size"] != LINE_SIZE:
+            raise self._refuse("log: its header is damaged")
+        if header["nr_events"] == 0:
+            raise self._refuse("log: nothing was recorded, or it is being written")
+        if header["device_size"] != self.size:
+            raise self._refuse(f"log is of a device of {header['device_size']} bytes, base of {self.size}")
+        last, nr = 0, 0
+        for event in self.events():
+            if event.seq <= last:
+                raise self._refuse(f"log: event {event.seq} follows event {last}")
+            last, nr = event.seq, nr + 1
+            self.seqs.append(last)
+            if event.type == EventType.FENCE:
+                self.fences.append(last)
+            elif event.type == EventType.FLUSH:
+                self.flushes.append(last)
+            elif event.type == EventType.MARKER:
+                self.markers.append((last, event.data.decode(errors="replace")))
+        if nr != header["nr_events"]:
+            raise self._refuse(f"log has {nr} events and should have {header['nr_events']}")
+
+    def events(self) -> Iterator[Event]:
+        """All events in order, one at a time: of the log, no more than one is in memory."""
+        log, size = self._log, len(self._log)
+        at = LOG_HEADER.size
+        record = _STRUCT
+        while at < size:
+            if size - at < record.size:
+                raise self._refuse(f"log ends inside the event at byte {at}")
+            kind, _, thread, length, seq, offset, site, _ = record.unpack_from(log, at)
+            begin = at + record.size
+            at, data = begin, b""
+            if kind not in _TYPES:
+                raise self._refuse(f"log: unknown kind of event, {kind}, at byte {begin - record.size}")
+            if kind in (EventType.STORE, EventType.MARKER):
+                at += fmt.padded(length)
+                if at > size:
+                    raise self._refuse(f"log ends inside the event at byte {begin - record.size}")
+                data = log[begin : begin + length]
+            if kind in (EventType.STORE, EventType.FLUSH) and offset + length > self.size:
+                raise self._refuse(f"log: event {seq} is past the end of the device")
+            if kind == EventType.STORE and (length != LINE_SIZE or offset % LINE_SIZE):
+                raise self._refuse(f"log: event {seq} stores something else than one line")
+            yield Event(seq, _TYPES[kind], thread, offset, length, site, data)
+
+    def last_markers(self, seq: int, most: int = 8) -> list[str]:
+        """The last markers before an event, the newest last."""
+        return [text for at, text in self.markers if at < seq][-most:]
+
+    def open_base(self) -> int:
+        """A descriptor of what the device held at the begin."""
+        return os.open(self.path / "base", os.O_RDONLY | os.O_CLOEXEC)
+
+    def map_events(self) -> mmap.mmap:
+        """The log, mapped once more: its events begin at ``events_at``."""
+        with (self.path / "log").open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

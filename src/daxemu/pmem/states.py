@@ -1,0 +1,104 @@
+"""The images that a power failure may have left, made one after the other in one mapping."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from daxemu._core import CrashStates, copy_changes
+from daxemu.errors import UsageError
+from daxemu.pmem.reader import Recording
+
+__all__ = ["CrashImage", "State", "parse_state"]
+
+Choice = tuple[int, ...]
+
+
+class State(NamedTuple):
+    """A state by name: the crash point, and what lines hold that are not as new as they could be.
+
+    0 stands for what is durable, 1 and up for the stores since then. ``str`` is what ``parse_state`` reads.
+    """
+
+    point: int
+    lines: tuple[tuple[int, int], ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.point}" + (":" + ",".join(f"{at:#x}={n}" for at, n in self.lines) if self.lines else "")
+
+
+def parse_state(text: str) -> State:
+    """Return the state of this name, as a report gives it: ``17``, or ``17:0x40=0,0x80=1``. UsageError: it is none."""
+    point, _, rest = text.partition(":")
+    try:
+        pairs = [pair.split("=") for pair in rest.split(",") if pair]
+        return State(int(point), tuple((int(at, 0), int(number)) for at, number in pairs))
+    except ValueError:
+        raise UsageError(
+            f"state {text!r} is none; write the event before which the power fails, and what lines hold then: "
+            "17:0x40=0,0x80=1"
+        ) from None
+
+
+class CrashImage:
+    """The image of a device, whose state can be chosen. A context manager.
+
+    It is in memory of its own: ``fd`` leads to it, ``view`` shows it for reading.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self.point = 0
+        with ExitStack() as undo:
+            base = recording.open_base()
+            undo.callback(os.close, base)
+            self.fd = os.memfd_create("daxemu crash image", os.MFD_CLOEXEC)
+            os.truncate(self.fd, recording.size)
+            copy_changes(base, self.fd, recording.size)
+            self._image = mmap.mmap(self.fd, recording.size)
+            self._log = recording.map_events()
+            self.view = memoryview(self._image).toreadonly()
+            self.states = CrashStates(self._image, memoryview(self._log)[recording.events_at :], recording.eadr)
+
+    def __enter__(self) -> CrashImage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give its memory back, unless somebody still has a view of it."""
+        del self.states
+        os.close(self.fd)
+
+    def advance(self, point: int) -> None:
+        """Go on to a later crash point: just before the event of this number."""
+        self.states.advance(point)
+        self.point = point
+        self.pending = self.states.pending()
+
+    @property
+    def newest(self) -> Choice:
+        """The state in which nothing is missing."""
+        return tuple(len(versions) for _, versions in self.pending)
+
+    def named(self, choice: Choice) -> State:
+        """The name of a state at this point."""
+        return State(
+            self.point,
+            tuple(
+                (offset, number)
+                for (offset, versions), number in zip(self.pending, choice, strict=True)
+                if number != len(versions)
+            ),
+        )
+
+    def show(self, state: State) -> None:
+        """Have the image be a state. UsageError: the recording has no such state here."""
+        numbers = dict(state.lines)
+        choice = tuple(numbers.pop(offset, len(versions)) for offset, versions in self.pending)
+        if numbers or not all(0 <= number <= most for number, most in zip(choice, self.newest, strict=True)):
+            raise UsageError(f"state {state}: lines that are not pending there, or no such store; see the report")
+        self.states.choose(choice)

@@ -1,0 +1,28 @@
+"""Recordings for tests, written event by event."""
+
+import json
+import os
+
+from daxemu.pmem.writer import LogWriter
+
+LINE = 64
+
+
+def make_recording(path, events, size=1 << 20, base=b"", domain="memory_controller", **meta):
+    """A recording of ``events``: (name of a method of LogWriter, arguments…)."""
+    path.mkdir(parents=True)
+    (path / "meta.json").write_text(
+        json.dumps({"version": 1, "device": "dax0.0", "size": size, "align": 4096, "domain": domain, **meta})
+    )
+    (path / "base").write_bytes(base)
+    os.truncate(path / "base", size)
+    log = LogWriter(path / "log", size)
+    for name, *arguments in events:
+        options = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
+        getattr(log, name)(*arguments, **options)
+    log.close()
+    return path
+
+
+def line(text):
+    return text.encode().ljust(LINE, b".")

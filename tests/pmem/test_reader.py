@@ -1,0 +1,85 @@
+"""A recording is read as it was written, and refused when it is damaged."""
+
+import json
+import os
+
+import pytest
+
+from daxemu.errors import UsageError
+from daxemu.pmem.points import crash_points, parse_points
+from daxemu.pmem.reader import EventType, Recording
+from tests.pmem.recordings import line, make_recording
+
+WRITTEN = [
+    ("store", 64, line("a"), {"thread": 1, "site": 7}),
+    ("flush", 64, 3, {"thread": 1}),
+    ("marker", "half"),
+    ("fence", {"thread": 1}),
+]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return make_recording(tmp_path / "r", WRITTEN)
+
+
+def test_events_are_read_as_written(path):
+    with Recording(path) as recording:
+        events = list(recording.events())
+        assert [event.type for event in events] == list(map(EventType, (1, 2, 4, 3)))
+        assert events[0] == (1, EventType.STORE, 1, 64, 64, 7, line("a"))
+        assert recording.markers == [(3, "half")]
+        assert recording.last_markers(3) == []
+        assert recording.last_markers(4) == ["half"]
+
+
+@pytest.mark.parametrize(
+    ("points", "found"), [("fences", [4, 5]), ("flushes", [2, 4, 5]), ("markers", [3, 5]), (2, [1, 3, 5])]
+)
+def test_crash_points(path, points, found):
+    with Recording(path) as recording:
+        assert crash_points(recording, points) == found
+
+
+def test_points_by_name():
+    assert parse_points("fences") == "fences"
+    assert parse_points("20") == 20
+    for wrong in ("0", "-1", "stores", ""):
+        with pytest.raises(UsageError, match="say fences, flushes, markers"):
+            parse_points(wrong)
+
+
+def change(path, at, data):
+    with open(path / "log", "r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda path: (path / "meta.json").unlink(), "daxemu crash record"),
+        (lambda path: (path / "meta.json").write_text("{"), "meta.json"),
+        (lambda path: (path / "meta.json").write_text('{"version": 9}'), "version is 9"),
+        (lambda path: (path / "meta.json").write_text('{"version": 1}'), "does not say device"),
+        (lambda path: os.truncate(path / "base", 64), "base has 64 bytes"),
+        (lambda path: (path / "log").unlink(), "No such file"),
+        (lambda path: os.truncate(path / "log", 3), "fewer than its header"),
+        (lambda path: os.truncate(path / "log", 100), "ends inside the event"),
+        (lambda path: os.truncate(path / "log", 64 + 40 + 60), "ends inside the event"),
+        (lambda path: change(path, 0, b"X"), "log:"),
+        (lambda path: change(path, 32, bytes(8)), "log:"),
+        (lambda path: change(path, 64, b"\x09"), "unknown kind of event"),
+        (lambda path: change(path, 64 + 16, b"\x01"), "past the end"),
+        (lambda path: change(path, 64 + 8, b"\x09"), "follows event 9"),
+    ],
+)
+def test_what_is_damaged_is_refused(path, damage, text):
+    if text == "past the end":
+        meta = json.loads((path / "meta.json").read_text())
+        assert meta["size"] == 1 << 20
+        change(path, 64 + 16, (1 << 20).to_bytes(8, "little"))
+    else:
+        damage(path)
+    with pytest.raises(UsageError, match=text):
+        Recording(path)
