@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from daxemu.device import DaxDevice
-from daxemu.errors import KernelError
+from daxemu.errors import KernelError, UsageError
 from daxemu.kernel.nvdimm.region import NdRegion
 from daxemu.kernel.ports import Event
 from daxemu.kernel.region import DaxRegion as KernelRegion
@@ -86,6 +86,25 @@ class DaxRegion(Launcher):
     def available_size(self) -> int:
         """Bytes that no device owns."""
         return 0 if self._region.is_static else self._region.available_size()
+
+    @property
+    def unsafe_shutdowns(self) -> int:
+        """How often the NVDIMM has lost power before all that was on its way had arrived. Can be set.
+
+        PMDK refuses a pool that was open while this rose: the pool may be damaged. UsageError: only
+        regions of provider ``pmem`` are on an NVDIMM; at least 0.
+        """
+        return self._hardware.dimm.dirty_shutdowns if isinstance(self._hardware, NdRegion) else 0
+
+    @unsafe_shutdowns.setter
+    def unsafe_shutdowns(self, count: int) -> None:
+        with self._engine._operation():
+            if not isinstance(self._hardware, NdRegion):
+                raise UsageError(f"region {self.id} is on no NVDIMM (provider {self.provider!r})")
+            if count < 0:
+                raise UsageError(f"{count} unsafe shutdowns: there are at least 0")
+            self._hardware.dimm.dirty_shutdowns = count
+            self._hardware.changed()
 
     @property
     def unplugged(self) -> bool:

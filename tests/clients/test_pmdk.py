@@ -2,6 +2,7 @@
 
 import pytest
 
+from daxemu import Engine, UsageError
 from tests.conftest import require, require_library
 
 
@@ -74,3 +75,32 @@ def test_the_older_libraries(daxemu_run, compiled, library, expected):
     require_library("libpmemlog.h", "libpmemlog-dev")
     old = compiled("pmdk_old", "-lpmem", "-lpmemlog", "-lpmemblk")
     assert daxemu_run(old, "/dev/dax0.0", library).stdout.splitlines() == expected
+
+
+def test_a_pool_that_was_open_at_an_unsafe_shutdown_is_refused(compiled):
+    require_library("libpmemobj.h", "libpmemobj-dev")
+    obj = compiled("pmdk_obj", "-lpmemobj")
+    with Engine() as engine:
+        region = engine.add_region("64M")
+
+        def run(*steps: str) -> str:
+            return engine.run([obj, "/dev/dax0.0", *steps], capture_output=True, text=True, check=False).stdout
+
+        run("create", "set", "5")
+        region.unsafe_shutdowns += 1
+        assert run("read") == "read: found 5 10\n"  # it was closed
+        run("crash", "7")
+        assert run("read") == "read: found 5 10\n"  # power was not lost
+        run("crash", "7")
+        region.unsafe_shutdowns += 1
+        assert "an ADR failure was detected" in run("read")
+
+
+def test_only_an_nvdimm_counts_unsafe_shutdowns():
+    with Engine() as engine:
+        region = engine.add_region("4M", provider="hmem")
+        assert region.unsafe_shutdowns == 0
+        with pytest.raises(UsageError, match="on no NVDIMM"):
+            region.unsafe_shutdowns = 1
+        with pytest.raises(UsageError, match="at least 0"):
+            engine.add_region("4M").unsafe_shutdowns = -1
