@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from daxemu.errors import DaxemuError
@@ -38,6 +39,7 @@ def _run_simply(arguments: list[str]) -> None:
     """Run ``daxemu run`` without click, whose import takes longer than all the rest. Return what needs click."""
     if arguments[:1] != ["run"]:
         return
+    gc.disable()  # nothing that a start makes is garbage; looking for some is a tenth of it
     from daxemu.cli._options import parse_simply
     from daxemu.cli.run import OPTIONS, run
 

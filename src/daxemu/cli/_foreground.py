@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -44,6 +45,8 @@ def run_with(
             pid = _start(engine, cmd, env, original)
         except (ProgramNotFoundError, ProgramRefusedError) as error:
             _refuse(error)
+        gc.freeze()  # what the start has made stays until the end, which need not look for garbage in it either
+        gc.enable()
         status = _accompany(pid, forwarded)
     _end_alike(status)
 
