@@ -121,7 +121,7 @@ def _attempt(kernel: Kernel, topology: Topology, work: Path) -> dict[str, Answer
     command += ["-display", "none", "-monitor", "none", "-no-reboot", "-nic", "none"]
     command += ["-serial", f"file:{console}", "-serial", f"file:{answers}"]
     command += ["-kernel", str(kernel.image), "-initrd", str(work / "initrd")]
-    command += ["-append", f"console=ttyS0 quiet panic=-1 mitigations=off nokaslr {topology.parameters}"]
+    command += ["-append", f"console=ttyS0 quiet oops=panic panic=-1 mitigations=off nokaslr {topology.parameters}"]
     how = "ended without an answer"
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=die_with_parent

@@ -56,7 +56,7 @@ static void in_another(int early)
 		*(volatile char *)(p + A);
 		if (write(ready[1], "", 1) != 1)
 			_exit(1);
-		for (int i = 0; i < (early ? 3000 : 100); i++)
+		for (int i = 0; i < (early ? 500 : 50); i++)
 			usleep(1000);
 		if (read(broke[0], &byte, 1) != 1)
 			_exit(1);
