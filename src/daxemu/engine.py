@@ -340,6 +340,7 @@ class Engine(Launcher):
                 open_disk=self._open_disk,
                 ioctl=self._ioctl,
                 client=self._clients.tell,
+                hwpoison=self._hwpoison,
             )
             return self._wiring.open_session(core, handlers, self._session_name).environ()
 
@@ -381,6 +382,13 @@ class Engine(Launcher):
                 self._wiring.stored(f"/{path}", text, error)
             if self._wiring.session is not None:
                 self._wiring.session.show_bus(core.bus)
+
+    def _hwpoison(self, pid: int, minor: int, first: int, end: int) -> None:
+        """A program pretends that part of a device is broken, and has been told itself."""
+        with self._operation() as core:
+            for device in core.bus.devices.values():
+                if device.devt.minor == minor and device.alive:
+                    self._wiring.tell_broken(device, (first, end), pid)
 
     def _show_machine(self) -> None:
         with self._operation() as core:

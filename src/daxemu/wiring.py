@@ -111,6 +111,8 @@ class Wiring:
                 self.session.show_device(subject)
                 if event.action == "poison" and subject.region.claim is not None:
                     self.session.show_nvdimm(subject.region.claim.region)
+                if event.broken is not None and subject.alive:
+                    self.session.set_check(subject, event.broken)
             if event.action in ("revive", "poison") or (
                 event.action == "resize" and subject.alive and subject.has_faults
             ):
@@ -165,6 +167,12 @@ class Wiring:
             done = False
         if not done and not device.alive:
             memory.withdraw()
+
+    def tell_broken(self, device: DevDax, part: tuple[int, int], by: int) -> None:
+        """Tell processes that asked to be told early, but for one, that a part of a device is taken for broken."""
+        if self.session is not None:
+            self.session.set_check(device, part, by)
+            self.session.synchronise(device)
 
     def _synchronise_own(self, device: DevDax, memory: DeviceMemory) -> bool:
         """The mappings of this interpreter. False where the kernel does not let them be moved (seccomp, valgrind)."""

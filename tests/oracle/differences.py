@@ -54,14 +54,6 @@ DIFFERENCES = (
         "A defect of the kernel; what it reaches is not an emulated device's to show.",
     ),
     Difference(
-        "`madvise(MADV_HWPOISON)` also tells other processes that map the memory and have asked for it by "
-        "`PR_MCE_KILL_EARLY`: SIGBUS with BUS_MCEERR_AO.",
-        "They are not told.",
-        "No process can see what another has asked of the kernel.",
-        program="hwpoison",
-        line="another process that asked to be told: .*",
-    ),
-    Difference(
         "`/proc/PID/maps`, `smaps` and `map_files` show a mapping with the node by which the device was opened.",
         "They show the node in `/dev`.",
         "A mapping is recognised by the memory behind it, and all nodes lead to the same.",

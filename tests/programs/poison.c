@@ -3,7 +3,8 @@
  * What a program with a handler for SIGBUS sees of broken memory. Maps the device, then obeys, a line at a time:
  * "read AT", "write AT", "copy AT": what a load, a store, a write(2) of the byte at AT come to; "info", "plain", "reset",
  * "signal", "sysv", "nested", "altstack": set a handler in this way; "old": what the one that is set looks like;
- * "fork AT": read in a child; "default AT", "ignore AT": read so in a child.
+ * "fork AT": read in a child; "default AT", "ignore AT": read so in a child; "early", "late": ask how to be told; "listen":
+ * keep what one is told, without a touch; "told": what that was; "move": the mapping, elsewhere.
  * usage: poison PATH; exit 77: no such device.
  */
 #define _GNU_SOURCE
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -108,6 +110,42 @@ static void show_old(void)
 	       sigismember(&old.sa_mask, SIGUSR1) ? " SIGUSR1" : "");
 }
 
+static void keep(int signal, siginfo_t *info, void *context)
+{
+	(void)signal;
+	(void)context;
+	told = *info;
+}
+
+static void listen_for(void)
+{
+	struct sigaction action = { .sa_sigaction = keep, .sa_flags = SA_SIGINFO | SA_RESTART };
+
+	sigaction(SIGBUS, &action, NULL);
+	memset(&told, 0, sizeof(told));
+	puts("set");
+}
+
+static void show_told(void)
+{
+	if (told.si_signo)
+		printf("%s at %ld lsb %d\n", told.si_code == BUS_MCEERR_AO ? "BUS_MCEERR_AO" : "?", (long)((char *)told.si_addr - memory), told.si_addr_lsb);
+	else
+		puts("nothing");
+	memset(&told, 0, sizeof(told));
+}
+
+static void move(void)
+{
+	char *area = mmap(NULL, 12 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *to = (char *)(((unsigned long)area + (2 << 20) - 1) & ~((2UL << 20) - 1));
+	char *moved = mremap(memory, 8 << 20, 8 << 20, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+
+	if (moved != MAP_FAILED)
+		memory = moved;
+	puts(moved == MAP_FAILED ? strerrorname_np(errno) : "moved");
+}
+
 static void in_child(const char *how, long at)
 {
 	int status;
@@ -152,7 +190,15 @@ int main(int argc, char **argv)
 				puts(madvise(memory + at, 4096, MADV_HWPOISON) < 0 ? strerrorname_np(errno) : "ok");
 			else
 				printf("code %d at %ld lsb %d\n", told.si_code, (long)((char *)told.si_addr - memory), told.si_addr_lsb);
-		} else if (strcmp(how, "old") == 0)
+		} else if (strcmp(how, "early") == 0 || strcmp(how, "late") == 0)
+			printf("%d\n", prctl(PR_MCE_KILL, PR_MCE_KILL_SET, *how == 'e' ? PR_MCE_KILL_EARLY : PR_MCE_KILL_LATE, 0, 0));
+		else if (strcmp(how, "listen") == 0)
+			listen_for();
+		else if (strcmp(how, "told") == 0)
+			show_told();
+		else if (strcmp(how, "move") == 0)
+			move();
+		else if (strcmp(how, "old") == 0)
 			show_old();
 		else if (strcmp(how, "fork") == 0 || strcmp(how, "default") == 0 || strcmp(how, "ignore") == 0)
 			in_child(how, at);

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -134,6 +135,55 @@ def test_the_next_owner_of_the_range_finds_it_broken(compiled):
         assert program.close() == 0
 
 
+@pytest.mark.parametrize("asked", ["early", "late", None])
+def test_who_asked_is_told_early_of_what_it_maps(device, start, asked):
+    program, other = start(), start()
+    for listener in (program, other):
+        assert listener("listen") == "set"
+    if asked:
+        assert program(asked) == "0"
+    device.inject_poison("14M")  # not mapped
+    assert program("told") == "nothing"
+    device.inject_poison("2M", "4M")
+    assert program("told") == ("BUS_MCEERR_AO at 2097152 lsb 21" if asked == "early" else "nothing")
+    assert other("told") == "nothing"
+    device.clear_poison()
+    device.kill()
+    device.revive()
+    assert program("told") == "nothing"
+
+
+def test_who_asked_early_and_has_no_handler_dies_of_it(device, start, compiled):
+    program = Program(device, [compiled("poison"), device.path])
+    assert program("early") == "0"
+    device.inject_poison(0)
+    assert program.process.wait(timeout=30) == -7
+    program.process.stdin.close()
+    program.process.stdout.close()
+
+
+def test_what_a_program_asked_its_successors_have_asked(device, compiled):
+    script = "import ctypes, os, sys; ctypes.CDLL(None).prctl(33, 1, 1, 0, 0); os.fork() and os._exit(os.wait()[1]);"
+    command = [sys.executable, "-c", script + "os.execv(sys.argv[1], sys.argv[1:])", compiled("poison"), device.path]
+    program = Program(device, command)
+    assert program("listen") == "set"
+    device.inject_poison("4M")
+    assert program("told") == "BUS_MCEERR_AO at 4194304 lsb 21"
+    assert program.close() == 0
+
+
+def test_a_mapping_with_broken_blocks_can_be_moved(device, start):
+    program = start()
+    assert program("info") == "set"
+    assert program("write 5000000") == "7"
+    device.inject_poison("2M")
+    assert program("move") == "moved"
+    assert program("read 3000000") == LOST + " blocked with SIGUSR1"
+    assert program("read 5000000") == "7"
+    device.clear_poison()
+    assert program("read 3000000") == "0"
+
+
 def test_maps_do_not_show_it(device, start):
     program = start()
     device.inject_poison("2M")
@@ -171,11 +221,23 @@ def test_poison_in_units_of_sectors(device):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may poison memory")
-def test_madvise_hwpoison_is_told_to_who_asked_and_nobody_else(device, start):
+def test_madvise_hwpoison_is_told_to_who_did_it_and_nobody_else(device, start):
     program, other = start(), start()
     assert other("info") == program("info") == "set"
     assert program("hwpoison 4096") == "code 4 at 0 lsb 21"
     assert program("read 4096") == other("read 4096") == "0"
     assert program("old") == "with_info SA_SIGINFO SIGUSR1"
     assert program("hwpoison 4097") == "EINVAL"
+    assert device.poison == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may poison memory")
+def test_madvise_hwpoison_is_told_to_others_that_asked_early(device, start):
+    program, other, third = start(), start(), start()
+    assert program("info") == other("listen") == third("listen") == "set"
+    assert other("early") == program("early") == "0"
+    assert program("hwpoison 6295552") == "code 4 at 6291456 lsb 21"
+    assert other("told") == "BUS_MCEERR_AO at 6291456 lsb 21"
+    assert third("told") == "nothing"
+    assert program("old") == "with_info SA_SIGINFO SIGUSR1"
     assert device.poison == []

@@ -187,7 +187,7 @@ class DevDax:
             if start < end:
                 (badblocks.add if poisoned else badblocks.clear)(start, end)
         try:
-            self.core.publish(Event("poison", self))
+            self.core.publish(Event("poison", self, (offset, offset + length) if poisoned else None))
         except BaseException:
             badblocks.parts = before
             self.core.publish(Event("poison", self))

@@ -17,10 +17,14 @@ Action = Literal["add", "remove", "change", "bind", "unbind", "resize", "kill", 
 
 
 class Event(NamedTuple):
-    """Something happened to a region, a device, memory or an NVDIMM. Projections, hooks and traces are made from it."""
+    """Something happened to a region, a device, memory or an NVDIMM. Projections, hooks and traces are made from it.
+
+    ``broken`` is the part [start, end) of a device whose memory has just been found broken.
+    """
 
     action: Action
     subject: DaxRegion | DevDax | MemoryBlock | Memory | NdRegion
+    broken: tuple[int, int] | None = None
 
 
 class Backing(Protocol):

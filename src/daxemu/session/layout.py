@@ -15,6 +15,8 @@ __all__ = [
     "AGENT",
     "ASK_OPEN",
     "ASK_TO_OPEN",
+    "CHECK",
+    "CHECK_OFFSET",
     "COMMAND",
     "COMMAND_MOST",
     "CONSTANTS",
@@ -27,6 +29,7 @@ __all__ = [
     "GRAVE",
     "GRAVES_OFFSET",
     "HEADER",
+    "HWPOISON",
     "IOCTL",
     "IOCTL_MOST",
     "LOG",
@@ -169,6 +172,11 @@ NR_GRAVES = 1024
 POISON = Record("table_poison", {"minor": "I", "scattered": "I", "first": "Q", "end": "Q"})
 NR_POISON = 4096
 
+# The last part [first, end) of a device that was found broken: whoever has asked to be told early is told when mappings
+# are synchronised next, but for the process ``by``, which knows. ``serial`` tells one from another.
+CHECK = Record("table_check", {"serial": "I", "minor": "I", "first": "Q", "end": "Q", "by": "i", "unused": "I"})
+CHECK_OFFSET = 2048
+
 OTHER_PRESENT = 1
 OTHER_BLOCK = 2
 
@@ -224,6 +232,8 @@ ASK_TO_OPEN = 9
 OPEN_DISK = 10
 IOCTL = 11
 IOCTL_MOST = 8192
+# HWPOISON carries a CHECK: what its process pretends to be broken, by madvise.
+HWPOISON = 12
 
 MESSAGE = Record(
     "message",
@@ -272,7 +282,13 @@ CONSTANTS = {
 def c_header() -> str:
     """The whole as a C header."""
     defines = "".join(f"#define DX_{name} {value:#x}\n" for name, value in CONSTANTS.items())
-    structs = "\n".join(record.c_struct() for record in (HEADER, DEVICE, NODE, GRAVE, POISON, MESSAGE, REFUSAL, OTHER))
+    structs = "\n".join(
+        record.c_struct()
+        for record in (
+            *(HEADER, DEVICE, NODE, GRAVE, POISON, CHECK, OTHER),
+            *(MESSAGE, REFUSAL),
+        )
+    )
     defines += "".join(f"#define DX_QUIRK_{name.upper()} {1 << bit:#x}\n" for bit, name in enumerate(QUIRKS))
     owned = ", ".join(f'"{path}"' for path in OWNED_PATHS)
     on_demand = ", ".join(f'"{path}"' for path in SHOWN_ON_DEMAND)

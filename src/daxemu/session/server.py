@@ -22,7 +22,7 @@ __all__ = ["Handlers", "Server"]
 
 # The longest path and the most data; or a command.
 _LONGEST = layout.MESSAGE.size + max(4096 + 1 + layout.STORE_MOST, layout.COMMAND_MOST)
-_WITH_BODY = {layout.STORE, layout.COMMAND, layout.OPEN_DISK, layout.IOCTL}
+_WITH_BODY = {layout.STORE, layout.COMMAND, layout.OPEN_DISK, layout.IOCTL, layout.HWPOISON}
 _SLOW = _WITH_BODY | {layout.ASK_TO_OPEN, layout.SHOW_MACHINE}
 
 
@@ -34,7 +34,8 @@ class Handlers(NamedTuple):
     to refuse. ``command(request)`` is the command line's, JSON in and out. ``open_disk(name)`` gives
     a descriptor of the memory of a raw namespace, ``ioctl(name, request, argument)`` the argument
     as the nvdimm bus leaves it. ``client(pid, attached=)`` hears of the processes that map devices; it
-    is called by the server itself, and must not wait.
+    is called by the server itself, and must not wait. ``hwpoison(pid, minor, first, end)`` tells others
+    of what a process pretends to be broken.
     """
 
     store: Callable[[str, bytes], None]
@@ -44,6 +45,7 @@ class Handlers(NamedTuple):
     open_disk: Callable[[str], int]
     ioctl: Callable[[str, int, bytes], bytes]
     client: Callable[..., None]
+    hwpoison: Callable[[int, int, int, int], None]
 
 
 def _credentials(connection: socket.socket) -> tuple[int, int, int]:
@@ -176,6 +178,9 @@ class Server:
             case layout.IOCTL:
                 name, _, argument = body.partition(b"\0")
                 return self._handlers.ioctl(name.decode(errors="replace"), request["serial"], argument)
+            case layout.HWPOISON if len(body) == layout.CHECK.size:
+                check = layout.CHECK.unpack(body)
+                self._handlers.hwpoison(_credentials(connection)[0], check["minor"], check["first"], check["end"])
             case layout.COMMAND:
                 if _credentials(connection)[1] not in (0, os.geteuid()):
                     raise KernelError(errno.EPERM, "only the user of a session commands it")

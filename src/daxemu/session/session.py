@@ -251,6 +251,10 @@ class Session:
             _log().warning("%s: asked to %s its mappings: %s", device.name, verb, line)
         return not late
 
+    def set_check(self, device: DevDax, part: tuple[int, int], by: int = 0) -> None:
+        """Have the next ``synchronise`` tell processes that asked to be told early of broken memory, but for ``by``."""
+        self._table.set_check(device.devt.minor, *part, by)
+
     def stop_projecting(self) -> None:
         """From now on only the table tells of changes: the tree is about to be removed as a whole."""
         self._projecting = False

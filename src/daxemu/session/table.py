@@ -39,6 +39,7 @@ class Table:
         self._other_slots = Ida(layout.NR_OTHERS, "nodes of the nvdimm bus")
         self._lock = threading.Lock()  # the header has two writers: operations, and new aliases
         self._buried = 0
+        self._checks = 0
         self._poison: dict[int, list[tuple[int, int, int]]] = {}  # by minor
         self._write_header()
 
@@ -105,6 +106,12 @@ class Table:
             self._header["nr_poison"] = len(records)
             self._header["poison_serial"] = self._header.get("poison_serial", 0) + 1 & 0xFFFFFFFF
             self._write_header()
+
+    def set_check(self, minor: int, first: int, end: int, by: int) -> None:
+        """Show that a part of a device was found broken, by a process or, if it is 0, by nobody."""
+        self._checks = self._checks + 1 & 0xFFFFFFFF
+        record = layout.CHECK.pack(serial=self._checks, minor=minor, first=first, end=end, by=by)
+        table_write(self._memory, layout.CHECK_OFFSET, record)
 
     def clear_device(self, minor: int) -> None:
         """A device and its node are gone; descriptors of it are known as a dead device's."""

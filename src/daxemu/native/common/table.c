@@ -129,6 +129,14 @@ bool dx_table_poison(const void *table, uint32_t minor, uint32_t *at, struct tab
 	return false;
 }
 
+struct table_check dx_table_broken(const void *table)
+{
+	struct table_check check;
+
+	read_stable(table, &check, (const char *)table + DX_CHECK_OFFSET, sizeof(check));
+	return check;
+}
+
 bool dx_table_other_by_file(const void *table, uint64_t dev, uint64_t ino, struct table_other *out)
 {
 	const struct table_other *others = (const void *)((const char *)table + DX_OTHERS_OFFSET);

@@ -28,6 +28,9 @@ static inline const struct table_header *dx_table_header(const void *table)
 /* The next broken part of a device, beginning with *AT = 0; false if there is no more. They are sorted by where they begin. */
 bool dx_table_poison(const void *table, uint32_t minor, uint32_t *at, struct table_poison *out);
 
+/* The last part that was found broken. */
+struct table_check dx_table_broken(const void *table);
+
 /* The one writer: change LENGTH bytes at OFFSET as seen by every reader at once. */
 void dx_table_write(void *table, uint64_t offset, const void *bytes, uint64_t length);
 

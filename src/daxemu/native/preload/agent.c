@@ -73,6 +73,7 @@ static void serve(const struct message *request)
 		answer.status = synchronise(&device, agent.maps);
 	if (!(device.flags & DX_DEVICE_ALIVE)) /* what it has revoked is to be faulted in again */
 		dx_settle_refusals(agent.maps);
+	dx_heed_check(agent.maps);
 	dx_unlock_mappings();
 	syscall(SYS_sendto, agent.sock, &answer, sizeof(answer), MSG_NOSIGNAL, NULL, 0);
 }
@@ -92,6 +93,7 @@ static void agent_main(void)
 	close_all_but(sock);
 	agent.maps = syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
 	syscall(SYS_prctl, PR_SET_NAME, "daxemu-agent", 0, 0, 0);
+	dx_skip_checks();
 	__atomic_store_n(&agent.ready, 1, __ATOMIC_RELEASE);
 	syscall(SYS_futex, &agent.ready, 1 /* FUTEX_WAKE */, 1, NULL, NULL, 0);
 	for (;;) {

@@ -48,31 +48,41 @@ static void check_machine(uintptr_t block, uint64_t align)
 	syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), SIGBUS, &info);
 }
 
-/* The block of a device at this address, or -errno: EFAULT for what cannot be read, EPERM for the machine's own. */
-static int find_block(uintptr_t at, uint64_t *align)
+/* The device mapped at this address, or -errno: EFAULT for what cannot be read, EPERM for the machine's own. */
+static int find_device(uintptr_t at, struct dx_vma *vma, struct table_device *device)
 {
-	struct table_device device;
-	struct dx_vma vma;
-
-	if (dx_find_vma(at, &vma) != 1)
+	if (dx_find_vma(at, vma) != 1)
 		return -EFAULT;
-	if (!vma.shared || !dx_table_device_by_file(dx_session.table, vma.dev, vma.ino, &device))
+	if (!vma->shared || !dx_table_device_by_file(dx_session.table, vma->dev, vma->ino, device))
 		return -EPERM;
-	*align = device.align ? device.align : 4096;
+	device->align = device->align ? device->align : 4096;
 	return is_readable(at) ? 0 : -EFAULT;
+}
+
+static void tell_others(uintptr_t start, uintptr_t end, const struct dx_vma *vma, const struct table_device *device)
+{
+	uint64_t first = (vma->offset & ~DX_MOVED) + (start - vma->start);
+
+	dx_tell_broken(device->minor, first, first + ((end < vma->end ? end : vma->end) - start));
 }
 
 int dx_hwpoison(uintptr_t start, uintptr_t end)
 {
 	uintptr_t first = 0;
-	uint64_t align = 0, first_align = 0;
+	uint64_t first_align = 0;
+	struct dx_vma vma = { 0 };
+	struct table_device device;
 	int status = dx_is_capable(CAP_SYS_ADMIN) ? 0 : -EPERM;
 
-	for (uintptr_t at = start; status == 0 && at < end; at = (at & ~(align - 1)) + align) {
-		status = find_block(at, &align);
+	for (uintptr_t at = start, told = 0; status == 0 && at < end; at = (at & ~(device.align - 1)) + device.align) {
+		status = find_device(at, &vma, &device);
 		if (status == 0 && !first_align) { /* of more than one, the first is told */
-			first = at & ~(align - 1);
-			first_align = align;
+			first = at & ~(device.align - 1);
+			first_align = device.align;
+		}
+		if (status == 0 && at >= told) {
+			tell_others(at, end, &vma, &device);
+			told = vma.end;
 		}
 	}
 	if (first_align)

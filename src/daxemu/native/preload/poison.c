@@ -44,6 +44,8 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
 
 	if (info->si_code == BUS_ADRERR)
 		explain(info);
+	else
+		dx_explain_early(info);
 	errno = saved;
 	((void (*)(int, siginfo_t *, void *))next)(signal, info, context);
 }
@@ -68,8 +70,7 @@ static bool is_handler(uintptr_t which)
 	return which != (uintptr_t)SIG_DFL && which != (uintptr_t)SIG_IGN;
 }
 
-/* Have ours stand before the handler that there is, if there is one, and ours does not yet. */
-static void arm(void)
+void dx_arm(void)
 {
 	struct kernel_action action;
 	int flags;
@@ -129,7 +130,7 @@ EXPORT int sigaction(int signal, const struct sigaction *wanted, struct sigactio
 			old->sa_sigaction = (void (*)(int, siginfo_t *, void *))(held & ~TAKES_INFO);
 	}
 	if (wanted && concerns(signal)) /* perhaps only now */
-		arm();
+		dx_arm();
 	return result;
 }
 
@@ -141,7 +142,7 @@ static sighandler_t around(sighandler_t (*call)(int, sighandler_t), int signal, 
 		return call(signal, wanted);
 	step_aside();
 	result = call(signal, wanted);
-	arm();
+	dx_arm();
 	return result;
 }
 
@@ -181,7 +182,7 @@ static int show_all(const struct table_device *device, bool scattered, int maps)
 			continue;
 		shown = true;
 		if (!scattered)
-			arm();
+			dx_arm();
 		status = show(device, mended, broken.first, reason, false, maps);
 		if (status == 0)
 			status = show(device, broken.first, broken.end, reason, true, maps);

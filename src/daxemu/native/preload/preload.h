@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -82,6 +83,8 @@ int dx_connect(void);
 int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd);
 /* Have the kernel's log tell why a mapping was refused, if the engine listens; waits for it a second at most. */
 void dx_log_refusal(uint32_t minor, const struct refusal *why);
+/* Have other processes told that a part of a device is to be taken for broken; waits for it a few seconds at most. */
+void dx_tell_broken(uint32_t minor, uint64_t first, uint64_t end);
 /* May the device be opened now? The engine decides, and may take its time; 0 or -errno. */
 int dx_ask_to_open(uint32_t minor);
 /* A descriptor of the device's backing file, kept for the life of the process; or -errno. */
@@ -351,6 +354,17 @@ extern bool dx_locks_future;
  * dx_each_vma. Once something is, a handler of this library stands before the program's for SIGBUS.
  */
 int dx_sync_poison(const struct table_device *device, int maps);
+/* Have a handler of this library stand before the program's for SIGBUS, if that has one, and whenever it sets one. */
+void dx_arm(void);
+
+/* -- early.c --------------------------------------------------------------------------------- */
+
+/* If memory has been found broken since the last call: tell the program, if it asked to be told of what it maps. */
+void dx_heed_check(int maps);
+/* What was found broken before now is not this process's concern. */
+void dx_skip_checks(void);
+/* Make such a signal look as the kernel's does. */
+void dx_explain_early(siginfo_t *info);
 
 /* -- hwpoison.c ------------------------------------------------------------------------------ */
 

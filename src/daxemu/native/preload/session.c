@@ -214,6 +214,22 @@ void dx_log_refusal(uint32_t minor, const struct refusal *why)
 	close(sock);
 }
 
+void dx_tell_broken(uint32_t minor, uint64_t first, uint64_t end)
+{
+	struct table_check check = { .minor = minor, .first = first, .end = end };
+	struct message message = { .magic = DX_MESSAGE_MAGIC, .version = DX_WIRE_VERSION, .type = DX_HWPOISON,
+				   .length = sizeof(message) + sizeof(check), .minor = minor };
+	struct iovec body[] = { { &message, sizeof(message) }, { &check, sizeof(check) } };
+	struct msghdr header = { .msg_iov = body, .msg_iovlen = 2 };
+	int sock = connect_within(6, true);
+
+	if (sock < 0)
+		return;
+	if (sendmsg(sock, &header, MSG_NOSIGNAL) > 0)
+		receive(sock, &message, DX_HWPOISON, NULL);
+	close(sock);
+}
+
 int dx_request(int sock, uint32_t type, uint32_t minor, int fd, int *answer_fd)
 {
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
