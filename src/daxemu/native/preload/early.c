@@ -38,12 +38,16 @@ static unsigned long number(const char *digits)
 /* The ninth word of stat, the seventh after a name that may contain anything. */
 static bool wants_to_know(int tasks, const char *thread)
 {
-	char path[32] = "", text[512];
+	static const char stat[] = "/stat";
+	char path[32], text[512];
+	size_t length = strlen(thread);
 	const char *at = NULL;
 	long fd, n = 0;
 
-	strncpy(path, thread, sizeof(path) - sizeof("/stat"));
-	memcpy(path + strlen(path), "/stat", sizeof("/stat"));
+	if (length + sizeof(stat) > sizeof(path))
+		return false;
+	memcpy(path, thread, length);
+	memcpy(path + length, stat, sizeof(stat));
 	fd = syscall(SYS_openat, tasks, path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		n = syscall(SYS_read, fd, text, sizeof(text) - 1);
