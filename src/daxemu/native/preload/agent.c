@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 
 #include "maps.h"
+#include "poison.h"
 #include "real.h"
 #include "vma.h"
 

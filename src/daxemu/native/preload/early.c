@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 
 #include "maps.h"
+#include "poison.h"
 #include "real.h"
 
 enum { CODE_EARLY = -0x4d43 };

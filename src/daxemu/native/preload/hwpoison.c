@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "maps.h"
+#include "poison.h"
 #include "real.h"
 
 /* May the kernel read there for this process? Where it cannot be asked, yes. */

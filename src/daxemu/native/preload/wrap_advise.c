@@ -2,6 +2,7 @@
 /* Calls that tell the kernel about memory. A dax mapping is never synced, and cannot be thrown away. */
 #include "preload.h"
 
+#include "poison.h"
 #include "real.h"
 
 #ifndef MADV_COLLAPSE

@@ -2,6 +2,7 @@
 /* mmap of a device. */
 #include "preload.h"
 
+#include "poison.h"
 #include "real.h"
 #include "vma.h"
 
