@@ -26,10 +26,13 @@ from daxemu.kernel.core import DaxCore
 from daxemu.kernel.device import DevDax
 from daxemu.kernel.flavour import FLAVOURS, QUIRKS
 from daxemu.kernel.memory import BootNodes, MemoryBlock
+from daxemu.kernel.nvdimm.bus import NvdimmBus
+from daxemu.kernel.nvdimm.region import NdRegion
 from daxemu.kernel.ports import Event
 from daxemu.kernel.providers import find_provider
 from daxemu.kernel.uevent import Uevent
 from daxemu.sysfs import attributes, memory
+from daxemu.sysfs import nvdimm_attributes as nd
 from daxemu.sysfs.directory import File
 from daxemu.sysfs.tree import bus_tree
 
@@ -55,8 +58,19 @@ def _prose(documented: object) -> str:
 class _Nowhere:
     """The outside of a model that is only looked at."""
 
+    _written = b""
+
     def create_backing(self, device: DevDax) -> _Nowhere:  # noqa: ARG002
         return self
+
+    def create_memory(self, region: NdRegion) -> _Nowhere:  # noqa: ARG002
+        return self
+
+    def read(self, offset: int, size: int) -> bytes:  # noqa: ARG002
+        return self._written.ljust(size, b"\0")
+
+    def write(self, offset: int, data: bytes) -> None:  # noqa: ARG002
+        self._written = data
 
     def publish(self, event: Event) -> None:
         pass
@@ -89,7 +103,8 @@ def _attribute_rows(table: Iterable[Any], subject: object) -> Iterator[tuple[str
     yield "Attribute", "Mode, dynamic region", "Mode, static region", "Read", "Write"
     for attribute in table:
         static = attribute.static_mode
-        shown = attribute.show(subject).rstrip("\n") if attribute.show else None
+        text = attribute.show(subject) if attribute.show else None
+        shown = None if text is None else text.rstrip("\n")
         value = "<br>".join(f"`{line}`" for line in shown.split("\n")) if shown else "an empty line"
         writable = attribute.mode & 0o222
         yield (
@@ -159,6 +174,37 @@ def memory_files() -> str:
         *_system_rows(memory.MEMORY_ATTRIBUTES, block.memory),
         *((row[0].replace("`", "`memoryN/", 1), *row[1:]) for row in _system_rows(memory.BLOCK_ATTRIBUTES, block)),
     )
+
+
+def _nvdimm_sample() -> NdRegion:
+    """The region of an NVDIMM of 256 MiB at 4 GiB, its namespace in devdax mode."""
+    core = DaxCore(_Nowhere())
+    core.boot()
+    core.nvdimm = NvdimmBus(core, control_major=245, dimm_major=244)
+    return core.nvdimm.add_region(start=4 << 30, raw=256 << 20, align=2 << 20)
+
+
+def nvdimm_files() -> str:
+    """Files of the nvdimm bus and of what is on it."""
+    region = _nvdimm_sample()
+    claims, namespace = region.claims, region.namespace
+    parts = [
+        ("ndbus0", nd.NDBUS_ATTRIBUTES, region.bus),
+        ("ndbus0/nfit", nd.NDBUS_FIRMWARE_ATTRIBUTES, region.bus),
+        ("nmem0", nd.DIMM_ATTRIBUTES, region.dimm),
+        ("nmem0/nfit", nd.DIMM_FIRMWARE_ATTRIBUTES, region.dimm),
+        ("region0", nd.ND_REGION_ATTRIBUTES, region),
+        ("namespace0.0", nd.NAMESPACE_ATTRIBUTES, namespace),
+        ("btt0.0", nd.BTT_ATTRIBUTES, claims["btt0.0"]),
+        ("dax0.0", nd.PAGE_MAP_ATTRIBUTES, claims["dax0.0"]),
+    ]
+    rows = [
+        (row[0].replace("`", f"`{name}/", 1), *row[1:])
+        for name, table, subject in parts
+        for row in _system_rows(table, subject)
+    ]
+    text = _table(("File", "Mode", "Read", "Write"), *rows)
+    return re.sub(r"`[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}`", "a random uuid", text)
 
 
 # -- command line -------------------------------------------------------------------------------
@@ -294,6 +340,7 @@ PARTS: dict[str, Callable[[], str]] = {
         mapping_attributes,
         bus_files,
         memory_files,
+        nvdimm_files,
         flavours,
         commands,
         python_api,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
 import pytest
 
@@ -190,3 +191,68 @@ def test_a_region_that_cannot_be_is_undone(bus: NvdimmBus):
     assert errno_of(bus.add_region, start=START + 4096, raw=64 * M, align=8192, layout=Layout(2 * M, 2 * M, 0))
     assert (bus.devices, bus.regions, bus.core.regions) == ({}, {}, {})
     assert bus.add_region(start=START, raw=64 * M, align=4096).id == 0
+
+
+# -- what user space is told: in this order on Linux 6.12 -------------------------------------------
+
+
+def told(bus: NvdimmBus, operation: Callable[[], object]) -> list[str]:
+    """Uevents of an operation, by the end of their path."""
+    heard = fake_ports(bus.core).uevents
+    before = len(heard)
+    operation()
+    return [f"{event.action} {event.device_path.partition('/ndbus0/')[2]}" for event in heard[before:]]
+
+
+def test_uevents_of_a_namespace_that_is_disabled_and_enabled(bus: NvdimmBus, region: NdRegion):
+    claim = region.claims["dax0.0"]
+    assert told(bus, lambda: bus.unbind(claim)) == [
+        "unbind region0/dax0.0/dax0.0",
+        "remove region0/dax0.0/dax0.0",
+        "unbind region0/dax0.0",
+    ]
+    assert told(bus, lambda: claim.set_namespace("")) == ["remove region0/dax0.0"]
+    assert told(bus, lambda: errno_of(bus.bind, bus.drivers["nd_pmem"], region.namespace)) == [
+        "add region0/dax0.0",
+        "add region0/dax0.0/dax0.0",
+        "bind region0/dax0.0/dax0.0",
+        "bind region0/dax0.0",
+    ]
+
+
+def test_uevents_of_a_region_that_is_disabled_and_enabled(bus: NvdimmBus, region: NdRegion):
+    events = told(bus, lambda: bus.unbind(region))
+    assert events[:4] == [
+        "unbind region0/dax0.0/dax0.0",
+        "remove region0/dax0.0/dax0.0",
+        "unbind region0/dax0.0",
+        "remove region0/dax0.0",
+    ]
+    gone = ["remove region0/btt0.0", "remove region0/dax0.1", "remove region0/namespace0.0", "remove region0/pfn0.0"]
+    assert (sorted(events[4:-1]), events[-1]) == (gone, "unbind region0")
+    assert told(bus, lambda: bus.bind(bus.drivers["nd_region"], region)) == [
+        "add region0/namespace0.0",
+        "add region0/btt0.0",
+        "add region0/pfn0.0",
+        "add region0/dax0.0",
+        "add region0/dax0.1",
+        "add region0/dax0.1/dax0.0",
+        "bind region0/dax0.1/dax0.0",
+        "bind region0/dax0.1",
+        "bind region0",
+    ]
+
+
+def test_uevents_of_a_disk(bus: NvdimmBus, region: NdRegion):
+    claim = region.claims["dax0.0"]
+    bus.unbind(claim)
+    claim.set_namespace("")
+    region.namespace.force_raw = True
+    assert told(bus, lambda: bus.bind(bus.drivers["nd_pmem"], region.namespace)) == [
+        "add region0/namespace0.0/block/pmem0",
+        "bind region0/namespace0.0",
+    ]
+    assert told(bus, lambda: bus.unbind(region.namespace)) == [
+        "remove region0/namespace0.0/block/pmem0",
+        "unbind region0/namespace0.0",
+    ]

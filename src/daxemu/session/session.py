@@ -71,7 +71,7 @@ class Session:
         self._projecting = True
         self._table = Table(self.path / "table", major=major, flavour=flavour)
         self._devices: dict[int, DevDax] = {}
-        self._others: dict[str, tuple[str, Devt, int]] = {}  # by name: whose, its number, slot of the table
+        self._others: dict[str, dict[tuple[str, Devt, bool], int]] = {}  # slots of the table, by whose and which
         self._aliases: dict[int, int] = {}  # descriptors by slot of the table
         self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, handlers, self._refused)
         self._machine: Machine | None = None
@@ -147,18 +147,19 @@ class Session:
 
     def _show_others(self, owner: str, nodes: list[tuple[str, Devt, bool]], memory: tuple[int, int]) -> None:
         """Have the table tell of nodes that are none of a dax device."""
-        for name, (of, devt, slot) in list(self._others.items()):
-            if of == owner and (name, devt) not in [node[:2] for node in nodes]:
+        shown = self._others.setdefault(owner, {})
+        for node, slot in list(shown.items()):
+            if node not in nodes:
                 self._table.clear_other(slot)
-                del self._others[name]
-        for name, devt, block in nodes:
-            if name in self._others:
-                continue
-            node = (self.path / "dev" / name).stat()
-            slot = self._table.set_other(
-                (node.st_dev, node.st_ino), devt, block=block, memory=memory if block else (0, 0)
-            )
-            self._others[name] = owner, devt, slot
+                del shown[node]
+        for node in nodes:
+            if node not in shown:
+                name, devt, block = node
+                status = (self.path / "dev" / name).stat()
+                identity = status.st_dev, status.st_ino
+                shown[node] = self._table.set_other(identity, devt, block=block, memory=memory if block else (0, 0))
+        if not shown:
+            del self._others[owner]
 
     def show_device(self, device: DevDax) -> None:
         """Show a device, with its region's attributes, as it is now, or that it is gone.

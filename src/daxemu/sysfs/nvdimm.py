@@ -116,9 +116,12 @@ def nvdimm_region_tree(region: NdRegion) -> Tree:
     return tree
 
 
-def nvdimm_directories(bus: NvdimmBus) -> Directories:
-    """All directories of the bus."""
+def nvdimm_directories(bus: NvdimmBus, path: str) -> Directories:
+    """All directories of the bus that may have this path."""
     yield from _bus_directories(bus)
-    for region in bus.regions.values():
-        for device in region.devices():
-            yield from _device_directories(device, region)
+    for part in path.split("/"):
+        found = bus.devices.get(part)
+        region = found.region if isinstance(found, Dimm) else found
+        if isinstance(region, NdRegion):
+            for device in region.devices():
+                yield from _device_directories(device, region)

@@ -143,7 +143,7 @@ def _directories(core: DaxCore, path: str) -> Directories:
     for region in core.regions.values():
         yield from _region_directories(region)
     if core.nvdimm is not None:
-        yield from nvdimm_directories(core.nvdimm)
+        yield from nvdimm_directories(core.nvdimm, path)
 
 
 def find_store(core: DaxCore, path: str) -> Store:
