@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daxemu.errors import UsageError
@@ -38,10 +38,11 @@ def explored(image, points, limit=1 << 20, seed=0):
     seen = []
     for point in points:
         image.advance(point)
-        image.states.explore(lambda: seen.append(bytes(image.view)), limit, seed, 1)
+        image.states.explore(lambda: seen.append(bytes(image.view)), limit, seed, 1, 0)
     return seen
 
 
+@settings(database=None, deadline=None)
 @given(events, st.sampled_from(["fences", "flushes", "markers", 1, 3]), st.booleans())
 def test_every_image_is_made_and_no_other(written, points, eadr):
     with tempfile.TemporaryDirectory() as directory:
@@ -61,6 +62,7 @@ def test_every_image_is_made_and_no_other(written, points, eadr):
     assert len(found) == len(wanted), "an image was checked twice"
 
 
+@settings(database=None, deadline=None)
 @given(events, st.integers(1, 9), st.integers(0, 3))
 def test_a_sample_is_of_possible_images_and_no_larger_than_the_limit(written, limit, seed):
     with tempfile.TemporaryDirectory() as directory:
@@ -78,6 +80,7 @@ def test_a_sample_is_of_possible_images_and_no_larger_than_the_limit(written, li
     assert found == again
 
 
+@settings(database=None, deadline=None)
 @given(events)
 def test_fences_find_all_that_any_crash_point_finds(written):
     with tempfile.TemporaryDirectory() as directory:
@@ -120,10 +123,10 @@ def test_a_check_fails_by_false_and_by_an_exception_only(tmp_path):
                 raise answer
             return answer
 
-        tried, new, failed, failures = image.states.explore(check, 100, 0, 100)
+        tried, new, failed, failures = image.states.explore(check, 100, 0, 100, 0)
 
     assert (tried, new, failed) == (4, 4, 2)
-    assert [(choice, repr(error)) for choice, _, error in failures] == [((1, 0), "None"), ((0, 1), "KeyError('x')")]
+    assert [(choice, repr(error)) for choice, error in failures] == [((1, 0), "None"), ((0, 1), "KeyError('x')")]
 
 
 def test_an_interrupt_is_no_failure_and_leaves_the_image_as_it_was(tmp_path):
@@ -138,7 +141,7 @@ def test_an_interrupt_is_no_failure_and_leaves_the_image_as_it_was(tmp_path):
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            image.states.explore(check, 100, 0, 100)
+            image.states.explore(check, 100, 0, 100, 0)
         assert image.view[0] == 0
 
 
@@ -157,8 +160,8 @@ def test_a_check_cannot_explore(tmp_path):
         CrashImage(recording) as image,
     ):
         image.advance(recording.end)
-        *_, failures = image.states.explore(lambda: image.advance(2), 9, 0, 9)
-    assert isinstance(failures[0][2], RuntimeError)
+        *_, failures = image.states.explore(lambda: image.advance(2), 9, 0, 9, 0)
+    assert isinstance(failures[0][1], RuntimeError)
 
 
 def test_a_state_has_a_name(tmp_path):
@@ -174,3 +177,13 @@ def test_a_state_has_a_name(tmp_path):
                 image.show(wrong)
     with pytest.raises(UsageError, match="17:0x40=0"):
         parse_state("4:x")
+
+
+def test_what_a_check_is_told_besides_makes_another_state(tmp_path):
+    with (
+        Recording(make_recording(tmp_path / "r", [("store", 0, line("a"))])) as recording,
+        CrashImage(recording) as image,
+    ):
+        image.advance(recording.end)
+        new = [image.states.explore(lambda: None, 9, 0, 9, salt)[1] for salt in (0, 0, 1)]
+    assert new == [2, 0, 2]

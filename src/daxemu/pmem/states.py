@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 from daxemu._core import CrashStates, copy_changes
 from daxemu.errors import UsageError
+from daxemu.pmem.minimise import Choice
 from daxemu.pmem.reader import Recording
 
 __all__ = ["CrashImage", "State", "parse_state"]
-
-Choice = tuple[int, ...]
 
 
 class State(NamedTuple):
@@ -95,10 +94,14 @@ class CrashImage:
             ),
         )
 
-    def show(self, state: State) -> None:
-        """Have the image be a state. UsageError: the recording has no such state here."""
+    def choice_of(self, state: State) -> Choice:
+        """The state of this name. UsageError: the recording has no such state here."""
         numbers = dict(state.lines)
         choice = tuple(numbers.pop(offset, len(versions)) for offset, versions in self.pending)
         if numbers or not all(0 <= number <= most for number, most in zip(choice, self.newest, strict=True)):
             raise UsageError(f"state {state}: lines that are not pending there, or no such store; see the report")
-        self.states.choose(choice)
+        return choice
+
+    def show(self, state: State) -> None:
+        """Have the image be a state. UsageError: the recording has no such state here."""
+        self.states.choose(self.choice_of(state))

@@ -45,6 +45,7 @@ int crash_open(struct crash_walk *walk);
 void crash_close(struct crash_walk *walk);
 /* Apply all events before this one. Lines are in order of their offsets afterwards. */
 int crash_advance(struct crash_walk *walk, uint64_t seq);
+uint64_t crash_mix(uint64_t x);
 uint64_t crash_hash(uint64_t offset, const unsigned char *bytes);
 
 /* The states at one crash point: each line has its durable content, choice 0, or that of a version, choice 1 and up. */
@@ -72,7 +73,7 @@ struct crash_seen {
 	size_t nr, room;
 };
 
-/* 1: it is new; 0: it is not; -ENOMEM. */
-int crash_add(struct crash_seen *seen, uint64_t hash);
+/* 1: it is new with this salt; 0: it is not; -ENOMEM. */
+int crash_add(struct crash_seen *seen, uint64_t hash, uint64_t salt);
 
 #endif

@@ -162,10 +162,11 @@ static void put(uint64_t *table, size_t room, uint64_t hash)
 	table[at] = hash;
 }
 
-int crash_add(struct crash_seen *seen, uint64_t hash)
+int crash_add(struct crash_seen *seen, uint64_t hash, uint64_t salt)
 {
 	size_t at;
 
+	hash = crash_mix(hash + crash_mix(salt + 0x9e3779b97f4a7c15));
 	if (hash == 0)
 		hash = 1; /* 0 is an empty place */
 	if (seen->nr >= seen->room / 2) {

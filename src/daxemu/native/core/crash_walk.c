@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t mix(uint64_t x)
+uint64_t crash_mix(uint64_t x)
 {
 	x = (x ^ (x >> 32)) * 0xd6e8feb86659fd93;
 	return x ^ (x >> 32);
@@ -14,15 +14,15 @@ static uint64_t mix(uint64_t x)
 
 uint64_t crash_hash(uint64_t offset, const unsigned char *bytes)
 {
-	uint64_t hash = mix(offset + 0x9e3779b97f4a7c15);
+	uint64_t hash = crash_mix(offset + 0x9e3779b97f4a7c15);
 
 	for (int i = 0; i < DX_LINE_SIZE; i += 8) {
 		uint64_t word;
 
 		memcpy(&word, bytes + i, sizeof(word));
-		hash = mix(hash ^ word) + 0x9e3779b97f4a7c15 * (i + 1);
+		hash = crash_mix(hash ^ word) + 0x9e3779b97f4a7c15 * (i + 1);
 	}
-	return mix(hash);
+	return crash_mix(hash);
 }
 
 /* Make room for one more at the end of an array whose elements are of this size. */

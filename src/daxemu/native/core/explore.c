@@ -21,6 +21,7 @@ typedef struct {
 struct visit {
 	CrashStates *self;
 	PyObject *check, *failures;
+	unsigned long long salt; /* what the check is told besides: the same bytes are another state then */
 	unsigned long long tried, fresh, failed;
 	Py_ssize_t keep;
 };
@@ -165,7 +166,7 @@ static int keep_failure(struct visit *visit)
 	PyErr_NormalizeException(&type, &value, &trace);
 	choice = shown(&visit->self->states);
 	if (choice)
-		failure = Py_BuildValue("NKO", choice, (unsigned long long)visit->self->states.hash, value ? value : Py_None);
+		failure = Py_BuildValue("NO", choice, value ? value : Py_None);
 	if (failure && PyList_Append(visit->failures, failure) == 0)
 		status = 0;
 	Py_XDECREF(failure);
@@ -183,7 +184,7 @@ static int visit_state(void *context)
 	int fresh, failed;
 
 	visit->tried++;
-	fresh = crash_add(&visit->self->seen, visit->self->states.hash);
+	fresh = crash_add(&visit->self->seen, visit->self->states.hash, visit->salt);
 	if (fresh <= 0)
 		return fresh;
 	visit->fresh++;
@@ -208,7 +209,8 @@ static PyObject *crash_explore(PyObject *object, PyObject *args)
 	unsigned long long limit, seed;
 	int status;
 
-	if (is_busy(self) || !PyArg_ParseTuple(args, "OKKn:explore", &visit.check, &limit, &seed, &visit.keep))
+	if (is_busy(self) ||
+	    !PyArg_ParseTuple(args, "OKKnK:explore", &visit.check, &limit, &seed, &visit.keep, &visit.salt))
 		return NULL;
 	visit.failures = PyList_New(0);
 	if (!visit.failures)
@@ -222,30 +224,13 @@ static PyObject *crash_explore(PyObject *object, PyObject *args)
 	return status == -EINTR ? NULL : PyErr_NoMemory();
 }
 
-static PyObject *crash_seen(PyObject *object, PyObject *args)
-{
-	const struct crash_seen *seen = &((CrashStates *)object)->seen;
-	PyObject *bytes = PyBytes_FromStringAndSize(NULL, seen->nr * sizeof(uint64_t));
-	char *to = bytes ? PyBytes_AsString(bytes) : NULL;
-
-	(void)args;
-	for (size_t i = 0; to && i < seen->room; i++) {
-		if (!seen->table[i])
-			continue;
-		memcpy(to, &seen->table[i], sizeof(uint64_t));
-		to += sizeof(uint64_t);
-	}
-	return bytes;
-}
-
 static PyMethodDef methods[] = {
 	{ "advance", crash_advance_to, METH_VARARGS, "advance(seq): apply all events before this one." },
 	{ "pending", crash_pending, METH_NOARGS, "pending(): [(offset, ((seq, site), …)), …] of the lines not durable." },
 	{ "choose", crash_choose, METH_VARARGS, "choose(choice): show a state; for each line 0, durable, or a version." },
 	{ "explore", crash_explore, METH_VARARGS,
-	  "explore(check, limit, seed, keep): call check() for each new state; (tried, new, failed, [(choice, hash, "
-	  "exception or None), …]) with up to keep failures." },
-	{ "seen", crash_seen, METH_NOARGS, "seen(): the hashes, 8 bytes each, of all states that were new." },
+	  "explore(check, limit, seed, keep, salt): call check() for each state that was not there with this salt; (tried, "
+	  "new, failed, [(choice, exception or None), …]) with up to keep failures." },
 	{ NULL, NULL, 0, NULL },
 };
 

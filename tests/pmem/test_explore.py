@@ -1,0 +1,221 @@
+"""explore(): checks as callables and commands, what fails and how it is told."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from daxemu.errors import UsageError
+from daxemu.pmem.explorer import explore
+from tests.pmem.recordings import LINE, line, make_recording
+
+VALUE, FLAG = 0, LINE
+
+
+def publish(number, *, flushed=True):
+    """Write a value, make it durable, then set the flag that says so; wrong without the flush."""
+    value, flag = line(f"value {number}"), line(f"flag {number}")
+    yield "store", VALUE, value
+    if flushed:
+        yield "flush", VALUE, LINE, {"site": 1}
+        yield "fence", {"site": 2}
+    yield "store", FLAG, flag, {"site": 3}
+    yield "flush", FLAG, LINE, {"site": 4}
+    yield "fence", {"site": 5}
+    yield "marker", f"published {number}"
+
+
+def flag_has_its_value(memory):
+    flag = bytes(memory[FLAG : FLAG + LINE])
+    if not flag.startswith(b"flag "):
+        return
+    number = flag.rstrip(b".").split()[1]
+    assert int(bytes(memory[VALUE : VALUE + LINE]).rstrip(b".").split()[1]) >= int(number), f"no value {number}"
+
+
+def what_is_published_is_there(memory, markers):
+    if markers:
+        assert bytes(memory[FLAG : FLAG + 6]) >= f"flag {markers[-1].split()[1]}".encode(), "gone"
+
+
+RIGHT = [*publish(1), *publish(2)]
+WRONG = [*publish(1, flushed=False), *publish(2, flushed=False)]
+CHECK = f"""
+import os, sys
+data = open(sys.argv[1], "r+b").read()
+value, flag = data[:{LINE}].rstrip(b"."), data[{LINE}:{2 * LINE}].rstrip(b".")
+if len(sys.argv) > 2: print(os.environ["DAXEMU_CRASH_POINT"], os.environ["DAXEMU_CRASH_MARKERS"])
+if flag.startswith(b"flag") and not value.startswith(b"value"): sys.exit("flag without value")
+"""
+
+
+@pytest.fixture
+def right(tmp_path):
+    return make_recording(tmp_path / "right", RIGHT)
+
+
+@pytest.fixture
+def wrong(tmp_path):
+    return make_recording(tmp_path / "wrong", WRONG)
+
+
+def test_a_right_program_never_fails(right):
+    result = explore(right, flag_has_its_value)
+
+    assert result.ok
+    assert (result.points, result.failed, result.sampled, result.failures) == (5, 0, 0, [])
+    assert result.states == 5  # nothing, a value, its flag, the next value, its flag
+
+
+def test_a_wrong_program_fails_where_the_value_alone_is_missing(wrong):
+    result = explore(wrong, flag_has_its_value)
+
+    assert not result.ok
+    first = result.failures[0]
+    assert str(first.state) == f"4:{VALUE:#x}=0"
+    assert [(line.offset, line.holds, line.stores, line.seq) for line in first.missing] == [(VALUE, 0, 1, 1)]
+    assert "AssertionError: no value 1" in first.reason or "IndexError" in first.reason
+
+
+@pytest.mark.parametrize("points", ["fences", "flushes", 1])
+def test_all_crash_points_find_it(wrong, points):
+    assert not explore(wrong, flag_has_its_value, points=points).ok
+
+
+def test_markers_are_handed_to_a_check_that_takes_them(right, tmp_path):
+    assert explore(right, what_is_published_is_there).ok
+    early = [*RIGHT[:-1], ("marker", "published 3")]
+    result = explore(make_recording(tmp_path / "early", early), what_is_published_is_there)
+    assert [failure.reason.split(" (")[0] for failure in result.failures] == ["AssertionError: gone"]
+    assert result.failures[0].missing == ()
+    assert result.failures[0].markers == ("published 1", "published 3")
+
+
+def test_a_limit_samples(tmp_path):
+    written = [("store", i * LINE, line(str(i))) for i in range(30)]
+    result = explore(make_recording(tmp_path / "r", written), lambda memory: memory[29 * LINE] != 0, limit=70)
+    assert (result.sampled, result.states) == (1, 70)
+    assert [missing.offset for missing in result.failures[0].missing] == [29 * LINE]
+
+
+def test_a_large_failure_is_minimised(tmp_path):
+    written = [("store", i * LINE, line("x")) for i in range(64)]
+    wanted = {5 * LINE, 17 * LINE, 40 * LINE}
+
+    def check(memory):
+        return any(memory[at] for at in wanted)
+
+    result = explore(make_recording(tmp_path / "r", written), check, limit=500)
+    assert {missing.offset for missing in result.failures[0].missing} == wanted
+
+
+def test_a_command_gets_a_file(right, wrong):
+    command = [sys.executable, "-c", CHECK, "{image}"]
+    assert explore(right, command).ok
+    result = explore(wrong, command)
+    assert result.failures[0].reason == "exit status 1: flag without value"
+    again = explore(wrong, command, state=str(result.failures[0].state))
+    assert (again.states, again.failed) == (1, 1)
+
+
+def test_a_command_is_told_point_and_markers(wrong):
+    result = explore(wrong, ["sh", "-c", 'echo "$DAXEMU_CRASH_POINT $DAXEMU_CRASH_MARKERS"; exit 3', "{image}"])
+    assert [failure.reason for failure in result.failures] == [
+        "exit status 3: 4",
+        "exit status 3: 9 published 1",
+        "exit status 3: published 2",
+    ]
+
+
+def test_a_command_gets_a_device_and_keeps_what_it_writes_to_itself(tmp_path):
+    program = (
+        "import mmap, os\n"
+        "memory = mmap.mmap(os.open('/dev/dax0.0', os.O_RDWR), 1 << 21)\n"
+        "assert memory[4096] == 0, 'written by another'\n"
+        "memory[4096] = 1\n"
+        "assert memory[0] == 0 or memory[64] != 0, 'one without the other'\n"
+    )
+    for name, written, fails in (
+        ("right", [("store", 64, line("b")), ("flush", 64, 1), ("fence",), ("store", 0, line("a"))], 0),
+        ("wrong", [("store", 64, line("b")), ("store", 0, line("a"))], 1),
+    ):
+        result = explore(make_recording(tmp_path / name, written, size=2 << 20), [sys.executable, "-c", program])
+        assert result.failed == fails
+    assert result.failures[0].reason == "exit status 1: AssertionError: one without the other"
+    assert [missing.offset for missing in result.failures[0].missing] == [64]
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [("kill -SEGV $$", "killed by SIGSEGV"), ("sleep 60", "it did not end within 0.2 seconds")],
+)
+def test_signal_and_time_out_fail(tmp_path, script, reason):
+    path = make_recording(tmp_path / "r", [("marker", "here")])
+    result = explore(path, ["sh", "-c", script, "{image}"], timeout=0.2)
+    assert [failure.reason for failure in result.failures] == [reason]
+
+
+def test_processes_share_the_points(wrong):
+    alone = explore(wrong, flag_has_its_value)
+    shared = explore(wrong, flag_has_its_value, jobs=2)
+    assert shared.failures[0] == alone.failures[0]
+    assert shared.points == alone.points
+
+
+def test_any_executor_does(wrong):
+    with ThreadPoolExecutor(2) as executor:
+        result = explore(wrong, [sys.executable, "-c", CHECK, "{image}"], executor=executor, jobs=2)
+    assert not result.ok
+
+
+def test_progress_tells_how_far_it_is(right):
+    told = []
+    explore(right, flag_has_its_value, progress=lambda result, total: told.append((result.points, total)))
+    assert told == [(n, 5) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"check": ["no-such-program-here", "{image}"]}, "no such program"),
+        ({"check": "check {image}"}, "a command as a list"),
+        ({"check": [], "limit": 1}, "a command as a list"),
+        ({"limit": 0}, "at least one state"),
+        ({"points": 0}, "1 or more"),
+        ({"state": "99:0x40=7"}, "not pending"),
+        ({"check": lambda _: None, "jobs": 2}, "function of a module"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(right, arguments, text):
+    with pytest.raises(UsageError, match=text):
+        explore(right, **({"check": flag_has_its_value} | arguments))
+
+
+def kinds(path):
+    return {(f.kind, f.site): f.count for f in explore(path, bool).findings}
+
+
+def test_findings_of_a_right_program_are_none(right):
+    assert kinds(right) == {}
+
+
+def test_findings(tmp_path):
+    written = [
+        ("store", 0, line("a"), {"site": 1}),  # never flushed
+        ("store", 64, line("b"), {"site": 2}),
+        ("flush", 64, 64, {"site": 3}),
+        ("flush", 64, 64, {"site": 4}),  # no change
+        ("flush", 60, 8, {"site": 5, "thread": 1}),  # line 0, by another thread that does not fence
+        ("store", 64, line("c"), {"site": 6}),  # in flight
+        ("flush", 64, 64, {"site": 7}),
+        ("fence",),
+        ("store", 128, line("d"), {"site": 8}),
+        ("store", 128, line("e"), {"site": 8}),
+    ]
+    assert kinds(make_recording(tmp_path / "r", written)) == {
+        ("flushed without change", 4): 1,
+        ("not fenced", 5): 1,
+        ("stored while in flight", 6): 1,
+        ("never flushed", 8): 1,
+    }
+    assert kinds(make_recording(tmp_path / "eadr", written, domain="cpu_cache")) == {}
