@@ -33,6 +33,7 @@ DEVICE_VERBS = {
     "read-write": "they are allowed again",
     "inject-poison": "memory breaks (--offset, --length): a touch is SIGBUS",
     "clear-poison": "it is mended: all, or --offset and --length",
+    "list-poison": "prints what is broken (--json)",
 }
 REGION_VERBS = {
     "unplug": "surprise removal of the region with its devices",
@@ -41,8 +42,11 @@ REGION_VERBS = {
 }
 
 
-def _on_device(engine: Engine, name: str, verb: str, **more: Any) -> None:
-    """``driver`` is for bind; ``offset`` and ``length``, sizes in bytes or as texts, are for the verbs of poison."""
+def _on_device(engine: Engine, name: str, verb: str, **more: Any) -> Any:
+    """``driver`` is for bind; ``offset`` and ``length``, sizes in bytes or as texts, are for the verbs of poison.
+
+    list-poison results in the broken parts, each offset and length in bytes.
+    """
     device: DaxDevice = engine._find_device(name)
     match verb:
         case "bind":
@@ -51,12 +55,15 @@ def _on_device(engine: Engine, name: str, verb: str, **more: Any) -> None:
             device.inject_poison(**more)
         case "clear-poison":
             device.clear_poison(**more)
+        case "list-poison":
+            return device.poison
         case "read-only" | "read-write":
             device.read_only = verb == "read-only"
         case "kill" | "revive" | "unbind" | "unplug" | "replug":
             getattr(device, verb)(**more)
         case _:
             raise UsageError(f"unknown verb {verb!r}; there are: {', '.join(DEVICE_VERBS)}")
+    return None
 
 
 def _on_region(engine: Engine, number: int, verb: str) -> None:
@@ -124,4 +131,8 @@ def answer(engine: Engine, request: bytes) -> bytes:
 
 def _pack(**members: Any) -> bytes:
     data = json.dumps(members).encode()
-    return data if len(data) <= layout.COMMAND_MOST else _pack(error="the answer is too long; remove some faults")
+    return (
+        data
+        if len(data) <= layout.COMMAND_MOST
+        else _pack(error="the answer is too long; remove some faults, or mend some poison")
+    )

@@ -38,7 +38,7 @@ def test_each_verb_and_the_one_that_undoes_it(daxemu, engine, name):
         "unplug": (True, False, False, None),
         "replug": (False, True, False, "device_dax"),
     }
-    assert expected.keys() | {"inject-poison", "clear-poison"} == DEVICE_VERBS.keys()
+    assert expected.keys() | {"inject-poison", "clear-poison", "list-poison"} == DEVICE_VERBS.keys()
     for verb, wanted in expected.items():
         result = daxemu("device", verb, name)
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
@@ -61,10 +61,20 @@ def test_memory_breaks_and_is_mended(daxemu, engine):
     assert daxemu("device", "inject-poison", "dax0.0").returncode == 0
     assert daxemu("device", "inject-poison", "dax0.0", "--offset", "2M", "--length", "1K").returncode == 0
     assert device.poison == [(0, 512), (2 << 20, 1024)]
+    assert [line.split() for line in daxemu("device", "list-poison", "/dev/dax0.0", "dax1.0").stdout.splitlines()] == [
+        ["Device", "Offset", "Length"],
+        ["dax0.0", "0", "512"],
+        ["dax0.0", "2097152", "1024"],
+    ]
+    assert json.loads(daxemu("device", "list-poison", "dax0.0", "--json").stdout) == [
+        {"device": "dax0.0", "offset": 0, "length": 512},
+        {"device": "dax0.0", "offset": 2 << 20, "length": 1024},
+    ]
     assert daxemu("device", "clear-poison", "dax0.0", "--offset", "2M", "--length", "512").returncode == 0
     assert device.poison == [(0, 512), ((2 << 20) + 512, 512)]
     assert daxemu("device", "clear-poison", "dax0.0").returncode == 0
     assert device.poison == []
+    assert daxemu("device", "list-poison", "dax0.0").stdout == "Nothing is broken.\n"
 
 
 def test_broken_memory_is_broken_when_it_returns(daxemu, engine):
@@ -100,6 +110,7 @@ def test_regions_come_and_go(daxemu, engine):
         (["device", "replug", "dax1.0"], "dax1.0 is not unplugged [EBUSY]"),
         (["device", "bind", "dax1.0", "--driver", "vfio"], "no driver vfio on the dax bus [ENODEV]"),
         (["device", "kill", "dax1.0", "--offset", "1"], "--offset is not for 'kill'; leave it out"),
+        (["device", "inject-poison", "dax1.0", "--json"], "--json is not for 'inject-poison'; leave it out"),
         (["region", "unplug", "7"], "no region 7; there are: 0, 1"),
         (["region", "unplug", "dax0.0"], "region 'dax0.0': give its number, the X of its devices daxX.Y"),
         (["region", "add", "size=3"], "size '3' is not a multiple of the alignment 2M; give a size such as '2M'"),

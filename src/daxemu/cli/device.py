@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import click
 
 from daxemu.cli._options import SESSION, declared
@@ -12,7 +15,12 @@ from daxemu.session.listing import find_session
 
 __all__ = ["command"]
 
-_OPTIONS_OF = {"bind": {"driver"}, "inject-poison": {"offset", "length"}, "clear-poison": {"offset", "length"}}
+_OPTIONS_OF = {
+    "bind": {"driver"},
+    "inject-poison": {"offset", "length"},
+    "clear-poison": {"offset", "length"},
+    "list-poison": {"json"},
+}
 _VERBS = "\n".join(f"{verb:<14} {text}" for verb, text in DEVICE_VERBS.items())
 _HELP = f"""Have something happen to DEVICEs of a running session, by default the one that this is called in.
 
@@ -28,15 +36,35 @@ Exit status 2, and a line that says why, for what the kernel refuses.
 @click.option("--driver", metavar="NAME", help="bind: the driver, device_dax or kmem.")
 @click.option("--offset", metavar="SIZE", help="…-poison: where it begins, 4096 or 2M; by default 0.")
 @click.option("--length", metavar="SIZE", help="…-poison: how much; by default a sector is broken, and all is mended.")
+@click.option("--json", is_flag=True, default=None, help="list-poison: a list of objects, in bytes.")
 @click.argument("verb", type=click.Choice([*DEVICE_VERBS]), metavar="VERB")
 @click.argument("device", nargs=-1, required=True)
-def command(session: str | None, verb: str, device: tuple[str, ...], **options: str | None) -> None:
+def command(session: str | None, verb: str, device: tuple[str, ...], **options: Any) -> None:
     """See _HELP."""
     given = {name: value for name, value in options.items() if value is not None}
     for name in given.keys() - _OPTIONS_OF.get(verb, set()):
         raise UsageError(f"--{name} is not for '{verb}'; leave it out")
     if verb == "inject-poison":
         given = {"offset": "0"} | given
+    as_json = given.pop("json", False)
     found = find_session(session)
-    for name in device:
-        ask(found, "device", name=name, verb=verb, **given)
+    answers = {name: ask(found, "device", name=name, verb=verb, **given) for name in device}
+    if verb == "list-poison":
+        parts = [(name.removeprefix("/dev/"), *part) for name, listed in answers.items() for part in listed]
+        _print_poison(parts, as_json=as_json)
+
+
+def _print_poison(parts: list[tuple[str, int, int]], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([dict(zip(("device", "offset", "length"), part, strict=True)) for part in parts], indent=2))
+        return
+    if not parts:
+        print("Nothing is broken.")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("Device", "Offset", "Length", box=None)
+    for part in parts:
+        table.add_row(*map(str, part))
+    Console().print(table)
