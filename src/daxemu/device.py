@@ -215,7 +215,7 @@ class DaxDevice(Launcher):
         device. Nobody else gets its name or its memory meanwhile. ENODEV: it is gone already.
         """
         with self.engine._operation():
-            if self.region._region.is_static:
+            if self.region._is_static:
                 self.region.unplug()
                 return
             if not self._device.registered:
@@ -230,7 +230,7 @@ class DaxDevice(Launcher):
         EBUSY: it is not unplugged. ENODEV: its region is gone.
         """
         with self.engine._operation():
-            if self.region._region.is_static:
+            if self.region._is_static:
                 self.region.replug()
                 return
             if self._absent is None:

@@ -10,6 +10,8 @@ from daxemu.device import DaxDevice
 from daxemu.errors import KernelError, UsageError
 from daxemu.kernel.nvdimm.region import NdRegion
 from daxemu.kernel.ports import Event
+from daxemu.kernel.providers.pmem import PMEM
+from daxemu.kernel.region import SUBSECTION_SIZE
 from daxemu.kernel.region import DaxRegion as KernelRegion
 from daxemu.launch.start import Launcher
 from daxemu.units import format_size, parse_size
@@ -40,14 +42,17 @@ class DaxRegion(Launcher):
         return f"<DaxRegion {self.id} {self.provider} {format_size(self.size)}>"
 
     @property
-    def _region(self) -> KernelRegion:
-        """The kernel's dax region. An NVDIMM has a new one for each time that its namespace is enabled."""
+    def _region(self) -> KernelRegion | None:
+        """The kernel's dax region. An NVDIMM has a new one each time that its namespace becomes a device."""
         now = self._hardware.dax_region() if isinstance(self._hardware, NdRegion) else self._hardware
         if now is not None and now is not self._last:
             self._last = now
             self._adopt(now)
-        assert self._last is not None
         return self._last
+
+    @property
+    def _is_static(self) -> bool:
+        return isinstance(self._hardware, NdRegion) or self._hardware.is_static
 
     def _adopt(self, region: KernelRegion) -> None:
         """The devices have come back as other objects of the model."""
@@ -70,22 +75,22 @@ class DaxRegion(Launcher):
     @property
     def provider(self) -> str:
         """``pmem`` or ``hmem``."""
-        return self._region.provider.name
+        return PMEM.name if isinstance(self._hardware, NdRegion) else self._hardware.provider.name
 
     @property
     def size(self) -> int:
-        """Bytes."""
-        return self._region.size
+        """Bytes, of a namespace that has always been raw all of it."""
+        return (self._region or self._hardware).size
 
     @property
     def align(self) -> int:
         """Bytes: the alignment that its devices start with."""
-        return self._region.align
+        return self._region.align if self._region is not None else SUBSECTION_SIZE
 
     @property
     def available_size(self) -> int:
         """Bytes that no device owns."""
-        return 0 if self._region.is_static else self._region.available_size()
+        return 0 if isinstance(self._hardware, NdRegion) else self._hardware.available_size()
 
     @property
     def unsafe_shutdowns(self) -> int:
@@ -114,7 +119,10 @@ class DaxRegion(Launcher):
     @property
     def devices(self) -> list[DaxDevice]:
         """Its devices that have a size, by id."""
-        return [self._facade(device) for device in self._region.children.values() if device.size]
+        return [self._facade(device) for device in self._children() if device.size]
+
+    def _children(self) -> list[DevDax]:
+        return list(self._region.children.values()) if self._region is not None else []
 
     def _facade(self, device: DevDax) -> DaxDevice:
         return self._facades.setdefault(device, DaxDevice(self, device))
@@ -127,7 +135,7 @@ class DaxRegion(Launcher):
         device number left.
         """
         with self._engine._operation() as core:
-            if self._region.is_static:
+            if isinstance(self._hardware, NdRegion) or self._hardware.is_static:
                 raise KernelError(
                     errno.EINVAL,
                     f"region {self.id} is static (provider {self.provider!r}): it has its one device in "
@@ -137,11 +145,11 @@ class DaxRegion(Launcher):
             if wanted == 0:
                 reason = "has no space left" if size is None else "cannot make a device of size 0"
                 raise KernelError(errno.ENOSPC if size is None else errno.EINVAL, f"region {self.id} {reason}")
-            first = next((d for d in self._region.children.values() if d.id == 0), None)
+            first = next((d for d in self._hardware.children.values() if d.id == 0), None)
             if first is not None and first.size == 0 and first.driver is None:
                 self._engine._resize(first, wanted)
                 return self._facade(first)
-            return self._facade(core.create_device(self._region, wanted))
+            return self._facade(core.create_device(self._hardware, wanted))
 
     def unplug(self) -> None:
         """Take the hardware away without a warning; ``replug`` brings it back.
@@ -171,7 +179,7 @@ class DaxRegion(Launcher):
             self._engine._wiring.memories[self._hardware.start].unplugged = False
             self._engine._replace(before, self)
             self._hardware.badblocks.parts = before.badblocks.parts
-            for device in self._region.children.values():
+            for device in self._children():
                 if device.poison:
                     core.publish(Event("poison", device))
 

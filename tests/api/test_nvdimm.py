@@ -91,6 +91,26 @@ def test_an_unplugged_namespace_is_what_it_was_when_it_returns(engine):
         assert memory[:5] == b"there"
 
 
+def test_a_region_whose_namespace_has_always_been_raw(tmp_path):
+    """It comes so from the state of an earlier engine."""
+    with Engine(state=tmp_path) as engine:
+        engine.add_region(raw="64M")
+        engine.write_attribute(f"{DRIVERS}/dax_pmem/unbind", "dax0.0")
+        engine.write_attribute(f"{HOME}/dax0.0/namespace", "")
+        engine.write_attribute(f"{HOME}/namespace0.0/force_raw", "1")
+        engine.write_attribute(f"{DRIVERS}/nd_pmem/bind", "namespace0.0")
+        engine.run(["dd", "if=/dev/zero", "of=/dev/pmem0", "bs=4096", "seek=1", "count=1", "conv=notrunc"], check=True)
+    with Engine(state=tmp_path) as engine:
+        (region,) = engine.regions
+        assert (region.id, region.provider, region.size, region.align) == (0, "pmem", 64 * M, 2 * M)
+        assert (region.devices, region.available_size, engine.devices) == ([], 0, [])
+        assert "pmem 64M" in repr(region)
+        with pytest.raises(KernelError, match="static"):
+            region.create_device()
+        region.remove()
+        assert engine.regions == []
+
+
 def test_poison_shows_in_the_regions_badblocks(engine):
     device = engine.add_region(raw="256M").devices[0]
     device.inject_poison(4096, 1024)

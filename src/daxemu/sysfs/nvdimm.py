@@ -8,7 +8,7 @@ from daxemu.kernel.nvdimm.claim import BttClaim, Claim
 from daxemu.kernel.nvdimm.device import NdDevice
 from daxemu.kernel.nvdimm.namespace import Namespace
 from daxemu.kernel.nvdimm.region import Dimm, NdRegion
-from daxemu.sysfs.directory import Directories, Directory, File, Tree, files_in, links_to
+from daxemu.sysfs.directory import Directories, Directory, File, Link, Tree, files_in, links_to
 from daxemu.sysfs.nvdimm_attributes import (
     BTT_ATTRIBUTES,
     CONTROL_ATTRIBUTES,
@@ -57,7 +57,6 @@ def nvdimm_bus_tree(bus: NvdimmBus) -> Tree:
         f"{_BUS}/drivers/nd_bus/{bus.name}": home,
         f"{_BUS}/drivers/nd_bus/module": "sys/module/libnvdimm",
         f"{_BUS}/devices/{bus.name}": home,
-        f"{control}/device": home,
         f"{control}/subsystem": "sys/class/nd",
         "sys/class/nd/ndctl0": control,
         f"sys/dev/char/{bus.control.devt}": control,
@@ -65,7 +64,12 @@ def nvdimm_bus_tree(bus: NvdimmBus) -> Tree:
     for name, driver in bus.drivers.items():
         links[f"{_BUS}/drivers/{name}/module"] = f"sys/module/{driver.module}"
         links[f"sys/module/{driver.module}/drivers/nd:{name}"] = f"{_BUS}/drivers/{name}"
-    return {"dev/ndctl0": File(0o600, "")} | files_in(_bus_directories(bus)) | links_to(links)
+    own: Tree = {
+        "dev/ndctl0": File(0o600, ""),
+        f"{home}/firmware/": File(0o755, ""),
+        f"{control}/device": Link(f"../../../{bus.name}"),
+    }
+    return own | files_in(_bus_directories(bus)) | links_to(links)
 
 
 # -- a region -----------------------------------------------------------------------------------
@@ -108,7 +112,8 @@ def _links(device: NdDevice) -> dict[str, str]:
 
 def nvdimm_region_tree(region: NdRegion) -> Tree:
     """A region with its module, namespace and claims; its nodes in /dev."""
-    tree: Tree = {f"dev/{region.dimm.name}": File(0o600, "")}
+    dimm = region.dimm
+    tree: Tree = {f"dev/{dimm.name}": File(0o600, ""), f"sys/{dimm.home}/firmware/": File(0o755, "")}
     for device in region.devices():
         tree |= files_in(_device_directories(device, region)) | links_to(_links(device))
     if region.namespace is not None and region.namespace.disk is not None:
