@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Locked and resident memory. The memory of a device is there and stays there: when a range is locked the kernel maps
- * its blocks, but counts none of them. Nor must memory of the machine be locked for it, and as little as can be taken.
+ * its blocks, but counts none of them. Nor must memory of the machine be locked for it, and as little as can be taken: by
+ * mlockall, which cannot fail of it, nothing.
  */
 #include "preload.h"
 
@@ -22,7 +23,8 @@ bool dx_locks_future;
 struct others {
 	uintptr_t start, end;
 	int flags, error;
-	bool unmapped; /* some block of a device could not be mapped */
+	bool maps; /* are blocks of devices to be mapped? */
+	bool unmapped; /* some could not be */
 };
 
 /* Map the blocks of a device, by a page of each. Those of 4 KiB are many: the first and the last, and some between. */
@@ -48,7 +50,7 @@ static int lock_vma(const struct dx_vma *vma, void *context)
 	if (start >= end)
 		return 0;
 	if (vma->shared && dx_table_device_by_file(dx_session.table, vma->dev, vma->ino, &device))
-		others->unmapped |= !map_blocks(start, end, device.align, vma->prot);
+		others->unmapped |= others->maps && !map_blocks(start, end, device.align, vma->prot);
 	else if (REAL(mlock2)((void *)start, end - start, others->flags) < 0)
 		others->error = errno;
 	return 0;
@@ -66,7 +68,7 @@ static int check_limit(size_t length)
 
 static int lock(const void *at, size_t length, int flags, const struct dx_survey *seen)
 {
-	struct others others = { seen->start & ~4095UL, seen->end, flags, 0, false };
+	struct others others = { .start = seen->start & ~4095UL, .end = seen->end, .flags = flags, .maps = true };
 	int error = check_limit(seen->end - others.start);
 
 	if (error || length == 0)
@@ -94,7 +96,7 @@ EXPORT int mlock2(const void *at, size_t length, unsigned flags)
 
 EXPORT int mlockall(int flags)
 {
-	struct others others = { 0, UINTPTR_MAX, flags & MCL_ONFAULT ? MLOCK_ONFAULT : 0, 0, false };
+	struct others others = { .end = UINTPTR_MAX, .flags = flags & MCL_ONFAULT ? MLOCK_ONFAULT : 0 };
 	int result;
 
 	if (!dx_active() || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || !(flags & (MCL_CURRENT | MCL_FUTURE)))
