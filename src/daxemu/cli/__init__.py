@@ -17,6 +17,7 @@ COMMANDS = {
     "device": "Kill, unbind, unplug devices of a running session, and bring them back.",
     "region": "Add, unplug and replug regions of a running session.",
     "fault": "Have things fail in a running session.",
+    "crash": "Find what a power failure may leave, and whether a program recovers from it.",
     "doctor": "Tell what this machine can do, and whether a program can be reached.",
     "plugins": "List plugins and backing stores.",
     "gc": "Remove what sessions left whose owner was killed.",

@@ -54,7 +54,7 @@ def show_check(check: Check) -> str:
     """How a report names it."""
     if callable(check):
         return getattr(check, "__qualname__", repr(check))
-    return shlex.join([os.fspath(part) for part in check])
+    return shlex.join([os.fspath(part) for part in check]).replace(f"'{IMAGE}'", IMAGE)
 
 
 def refuse_check(check: Check) -> None:

@@ -1,0 +1,148 @@
+"""daxemu crash explore: a check on every state that a power failure during a recording may have left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from daxemu.errors import UsageError
+from daxemu.pmem.explorer import DEFAULT_LIMIT, Exploration
+from daxemu.pmem.explorer import explore as explore_states
+from daxemu.pmem.page import report_page
+from daxemu.pmem.points import parse_points
+from daxemu.pmem.reader import Recording
+from daxemu.pmem.report import as_json, report_text
+
+__all__ = ["EXPLORING", "explore", "explore_and_tell"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--check",
+        required=True,
+        metavar="'CMD …'",
+        help="Command that says by its exit status whether a state is right. {image} in it is a file that holds the "
+        "state; without it, /dev/dax0.0 does. What it writes is gone afterwards.",
+    ),
+    click.option(
+        "--points",
+        default="fences",
+        metavar="WHICH",
+        show_default=True,
+        help="Crash points: just before all fences, all flushes too, all markers, or every N events.",
+    ),
+    click.option(
+        "--limit",
+        default=DEFAULT_LIMIT,
+        metavar="N",
+        show_default=True,
+        help="States to try at a crash point; of more than these a sample is tried.",
+    ),
+    click.option("--seed", default=0, metavar="N", show_default=True, help="Which random states a sample has."),
+    click.option("--jobs", type=int, metavar="N", help="Processes that try; by default one for each processor."),
+    click.option(
+        "--timeout", default=60.0, metavar="SECONDS", show_default=True, help="A check that takes longer has failed."
+    ),
+    click.option("--json", "as_json_", is_flag=True, help="Machine-readable report."),
+    click.option("--html", metavar="FILE", help="Write a page with all failures and a timeline to FILE."),
+)
+
+
+def EXPLORING(function: Function) -> Function:  # noqa: N802 # stands where the options do
+    """Give a command the options of explorations."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command()
+@EXPLORING
+@click.option("--state", metavar="STATE", help="Try only this state, by the name that a report gives it.")
+@click.argument("directory")
+def explore(directory: str, **options: Any) -> None:
+    r"""Try CMD on every state that a power failure during the recording in DIRECTORY may have left.
+
+    CMD finds the event before which the power fails in DAXEMU_CRASH_POINT, and the last markers, one a line, in
+    DAXEMU_CRASH_MARKERS. Exit status 0: no state fails. 1: some do. 2: it could not be tried.
+
+    \b
+    daxemu crash explore log.daxcrash --check './recover /dev/dax0.0'
+    daxemu crash explore log.daxcrash --check './verify {image}' --html report.html
+    """
+    with Recording(directory) as recording:
+        sys.exit(explore_and_tell(recording, **options))
+
+
+def explore_and_tell(
+    recording: Recording,
+    *,
+    check: str,
+    points: str,
+    limit: int,
+    seed: int,
+    jobs: int | None,
+    timeout: float,
+    as_json_: bool,
+    html: str | None,
+    state: str | None = None,
+) -> int:
+    """Explore with a progress line, print the report; the exit status."""
+    try:
+        command = shlex.split(check)
+    except ValueError as error:
+        raise UsageError(f"--check {check!r}: {error}") from None
+    with _ProgressLine() as line:
+        result = explore_states(
+            recording,
+            command,
+            points=parse_points(points),
+            limit=limit,
+            seed=seed,
+            jobs=jobs or len(os.sched_getaffinity(0)),
+            timeout=timeout,
+            state=state,
+            progress=line.show,
+        )
+    if html:
+        Path(html).write_text(report_page(result, recording), encoding="utf-8")
+    if as_json_:
+        print(json.dumps(as_json(result, recording), indent=2))
+    else:
+        print("\n".join(report_text(result, recording.modules)))
+    return 0 if result.ok else 1
+
+
+class _ProgressLine:
+    """One line on a terminal, over and over."""
+
+    def __init__(self) -> None:
+        self._shown = 0.0
+        self._on = sys.stderr.isatty()
+
+    def __enter__(self) -> _ProgressLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._on and self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def show(self, result: Exploration, total: int) -> None:
+        now = time.monotonic()
+        if not self._on or now - self._shown < 0.1:
+            return
+        self._shown = now
+        left = result.seconds / result.points * (total - result.points)
+        text = (
+            f"{result.points} of {total} crash points, {result.states} states, "
+            f"{result.states / max(result.seconds, 1e-9):.0f} a second, {result.failed} failed, {left:.0f} s left"
+        )
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,134 @@
+"""What an exploration has found, for people to read and for programs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from daxemu.pmem.sites import Sites
+
+if TYPE_CHECKING:
+    from daxemu.pmem.explorer import CrashFailure, Exploration, MissingLine
+    from daxemu.pmem.findings import Finding
+    from daxemu.pmem.reader import Module, Recording
+
+__all__ = ["again_command", "as_json", "failure_text", "finding_texts", "report_text", "summary"]
+
+_SHOWN = 10
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def summary(result: Exploration) -> str:
+    """One line."""
+    counted = f"{_many(result.states, 'state')} at {_many(result.points, 'crash point')}"
+    sampled = f", {result.sampled} of them sampled" if result.sampled else ""
+    if result.ok:
+        return f"No state fails: {counted}{sampled}"
+    return f"{result.failed} of {counted}{sampled} fail{'s' if result.failed == 1 else ''}"
+
+
+def missing_text(line: MissingLine, sites: Sites) -> str:
+    """A missing line in words."""
+    name = sites.name(line.site)
+    holds = f"holds store {line.holds} of {line.stores}" if line.holds else "holds what was durable"
+    return f"line {line.offset:#x} {holds}; missing: event {line.seq}{f' at {name}' if name else ''}"
+
+
+def failure_text(failure: CrashFailure, sites: Sites, again: str = "") -> Iterator[str]:
+    """A failure in lines: what fails, what is missing, what had been done, how to see it again."""
+    yield f"state {failure.state}: {failure.reason}"
+    yield f"  power fails before event {failure.state.point}; failing there: {_many(failure.states, 'state')}"
+    for line in failure.missing[:_SHOWN]:
+        yield f"  {missing_text(line, sites)}"
+    if len(failure.missing) > _SHOWN:
+        yield f"  … and {len(failure.missing) - _SHOWN} more lines"
+    if not failure.missing:
+        yield "  nothing is missing: it fails with all that was stored"
+    if failure.markers:
+        yield f"  last markers: {', '.join(failure.markers[-3:])}"
+    if again:
+        yield f"  again: {again}"
+
+
+def finding_texts(findings: list[Finding], sites: Sites) -> Iterator[str]:
+    """Findings, one a line."""
+    for finding in findings:
+        where = sites.name(finding.site)
+        yield (
+            f"{finding.kind}: {_many(finding.count, 'time')}{f' at {where}' if where else ''}, "
+            f"first line {finding.offset:#x} by event {finding.seq}"
+        )
+
+
+def again_command(result: Exploration, failure: CrashFailure) -> str:
+    """What to type to see it fail again."""
+    return shlex.join(
+        ["daxemu", "crash", "explore", str(result.recording), "--state", str(failure.state), "--check", result.check]
+    )
+
+
+def report_text(result: Exploration, modules: list[Module], *, command: bool = True) -> Iterator[str]:
+    """The whole report: failures first, those with the fewest missing lines before others.
+
+    With ``command`` each says how to see it again from the command line.
+    """
+    sites = Sites(modules)
+    yield summary(result) + f" ({result.states / max(result.seconds, 1e-9):.0f} states/s)"
+    for failure in result.failures[:_SHOWN]:
+        yield ""
+        yield from failure_text(failure, sites, again_command(result, failure) if command else "")
+    if len(result.failures) > _SHOWN:
+        yield ""
+        yield f"… and at {_many(len(result.failures) - _SHOWN, 'more crash point')}"
+    if result.findings:
+        yield ""
+        yield from finding_texts(result.findings, sites)
+
+
+def as_json(result: Exploration, recording: Recording) -> dict[str, Any]:
+    """The report for programs."""
+    sites = Sites(recording.modules)
+    return {
+        "recording": str(result.recording),
+        "command": recording.command,
+        "check": result.check,
+        "points": result.points,
+        "sampled": result.sampled,
+        "states": result.states,
+        "failed": result.failed,
+        "seconds": round(result.seconds, 3),
+        "failures": [
+            {
+                "state": str(failure.state),
+                "point": failure.state.point,
+                "reason": failure.reason,
+                "states": failure.states,
+                "markers": [*failure.markers],
+                "missing": [
+                    {
+                        "offset": line.offset,
+                        "holds": line.holds,
+                        "stores": line.stores,
+                        "event": line.seq,
+                        "site": sites.name(line.site),
+                    }
+                    for line in failure.missing
+                ],
+            }
+            for failure in result.failures
+        ],
+        "findings": [
+            {
+                "kind": finding.kind,
+                "count": finding.count,
+                "site": sites.name(finding.site),
+                "offset": finding.offset,
+                "event": finding.seq,
+            }
+            for finding in result.findings
+        ],
+    }

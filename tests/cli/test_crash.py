@@ -1,0 +1,88 @@
+"""daxemu crash: recordings are shown, and explored by commands."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from daxemu.pmem.reader import Recording
+from tests.pmem.recordings import line, make_recording
+from tests.pmem.test_explore import CHECK, RIGHT, WRONG
+
+
+def crash(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "daxemu", "crash", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def wrong(tmp_path):
+    return make_recording(tmp_path / "wrong", WRONG)
+
+
+@pytest.fixture
+def check(tmp_path):
+    (tmp_path / "check.py").write_text(CHECK)
+    return f"{sys.executable} {tmp_path / 'check.py'} {{image}}"
+
+
+def test_a_right_program_ends_with_0(tmp_path, check):
+    result = crash("explore", make_recording(tmp_path / "right", RIGHT), "--check", check, "--jobs", 1)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("No state fails: ")
+
+
+def test_a_wrong_program_ends_with_1_and_its_state_can_be_tried_again_and_written(tmp_path, wrong, check):
+    result = crash("explore", wrong, "--check", check, "--jobs", 2, "--json", "--html", tmp_path / "page.html")
+
+    assert (result.returncode, result.stderr) == (1, "")
+    first = json.loads(result.stdout)["failures"][0]
+    assert first["reason"] == "exit status 1: flag without value"
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+
+    again = crash("explore", wrong, "--check", check, "--state", first["state"])
+    assert again.returncode == 1
+    assert again.stdout.startswith("1 of 1 state at 1 crash point fails")
+
+    image = tmp_path / "image"
+    assert crash("show", wrong, "--state", first["state"], "--image", image).returncode == 0
+    assert image.read_bytes()[:128] == bytes(64) + line("flag 1")
+    assert "name a new file" in crash("show", wrong, "--state", first["state"], "--image", image).stderr
+
+
+def test_a_recording_is_shown(wrong):
+    shown = crash("show", wrong).stdout
+
+    assert "device dax0.0, 1M, memory_controller, 10 events" in shown
+    assert "marker  published 1" in shown
+    assert "never flushed: 1 time, first line 0x0 by event 6" in shown
+    objects = [json.loads(text) for text in crash("show", wrong, "--json").stdout.splitlines()]
+    with Recording(wrong) as recording:
+        assert [found["event"] for found in objects] == recording.seqs.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--check", "true", "--points", "stores"], "say fences, flushes, markers"),
+        (["--check", "'"], "No closing quotation"),
+        (["--check", ""], "a command as a list"),
+        (["--check", "no-such-program-here {image}"], "no such program"),
+        (["--check", "no-such-program-here"], "no-such-program-here"),
+    ],
+)
+def test_what_cannot_be_tried_ends_with_2(wrong, arguments, text):
+    result = crash("explore", wrong, *arguments)
+
+    assert result.returncode == 2
+    assert text in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_no_recording_is_no_recording(tmp_path):
+    result = crash("show", tmp_path)
+    assert result.returncode == 2
+    assert "make one by 'daxemu crash record'" in result.stderr

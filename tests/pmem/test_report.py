@@ -1,0 +1,110 @@
+"""Reports: text, JSON, a page; call sites by file and line."""
+
+import json
+import re
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from daxemu.pmem.explorer import explore
+from daxemu.pmem.page import report_page
+from daxemu.pmem.reader import Module, Recording
+from daxemu.pmem.report import as_json, report_text
+from daxemu.pmem.sites import Sites
+from tests.conftest import require
+from tests.pmem.recordings import LINE, line, make_recording
+
+SOURCE = """
+__attribute__((noinline)) void flush(void) { __asm__ volatile(""); }
+int main(void)
+{
+	flush();
+	return 0;
+}
+"""
+
+
+@pytest.fixture
+def failing(tmp_path):
+    written = [
+        ("marker", "<one>"),
+        ("store", 0, line("a"), {"site": 0x1001}),
+        ("store", LINE, line("b")),
+        ("flush", LINE, LINE),
+        ("fence",),
+    ]
+    modules = [{"start": 0x1000, "end": 0x2000, "offset": 0, "path": "/nowhere/prog", "build_id": None}]
+    path = make_recording(tmp_path / "r", written, command=["prog", "<x>"], modules=modules)
+    with Recording(path) as recording:
+        yield explore(recording, lambda memory: memory[0] >= memory[LINE] - 1), recording
+
+
+def test_the_text_says_what_is_missing_and_how_to_see_it_again(failing):
+    result, recording = failing
+    text = "\n".join(report_text(result, recording.modules))
+
+    assert re.match(r"\d of \d states at 2 crash points fail", text)
+    assert "state 5:0x0=0: the check answered False" in text
+    assert "line 0x0 holds what was durable; missing: event 2 at prog+0x1" in text
+    assert "last markers: <one>" in text
+    assert f"daxemu crash explore {recording.path} --state 5:0x0=0 --check" in text
+    assert "never flushed: 1 time at prog+0x1, first line 0x0 by event 2" in text
+
+
+def test_json_has_the_same(failing):
+    found = json.loads(json.dumps(as_json(*failing)))
+
+    assert found["command"] == ["prog", "<x>"]
+    first = found["failures"][0]
+    assert (first["state"], first["point"], first["markers"]) == ("5:0x0=0", 5, ["<one>"])
+    assert first["missing"] == [{"offset": 0, "holds": 0, "stores": 1, "event": 2, "site": "prog+0x1"}]
+    assert found["findings"][0]["kind"] == "never flushed"
+
+
+def test_the_page_needs_nothing_else_and_draws_what_failed(failing):
+    page = report_page(*failing)
+    tags, classes = [], []
+
+    class Parser(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            tags.append(tag)
+            classes.extend(value for name, value in attributes if name == "class")
+
+    Parser().feed(page)
+    assert {"svg", "rect", "circle"} <= {*tags}
+    assert (classes.count("store"), classes.count("flush"), classes.count("fence"), classes.count("marker")) == (
+        2,
+        1,
+        1,
+        1,
+    )
+    assert {"crash", "missing"} <= {*classes}
+    assert not re.search(r"(src|href)=|https?:", page)
+    assert "<one>" not in page
+    assert "&lt;one&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"), [(["-g"], r"prog\.c:5"), ([], r"main\+0x[0-9a-f]+"), (["-s"], r"prog\+0x[0-9a-f]+")]
+)
+def test_a_site_is_told_as_well_as_the_program_allows(tmp_path, flags, name):
+    require("cc", "gcc")
+    (tmp_path / "prog.c").write_text(SOURCE)
+    subprocess.run(["cc", "-O1", *flags, "-o", "prog", "prog.c"], cwd=tmp_path, check=True)
+    subprocess.run(["cc", "-g", "-O1", "-o", "symbols", "prog.c"], cwd=tmp_path, check=True)
+    require("objdump", "binutils")
+    code = subprocess.run(["objdump", "-d", "symbols"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    after_call = re.search(r"call\w*\s+[0-9a-f]+ <flush>\n\s*([0-9a-f]+):", code)
+    assert after_call
+    vaddr = int(after_call[1], 16)  # the program is linked so that its code is at the same offset in the file
+    module = Module(0x7F0000000000, 0x7F0000100000, 0, str(tmp_path / "prog"))
+
+    assert re.fullmatch(name, Sites([module]).name(module.start + vaddr))
+
+
+def test_sites_that_are_not_known():
+    sites = Sites([Module(0x1000, 0x2000, 0x500, "/nowhere/lib.so")])
+    assert sites.name(0) == ""
+    assert sites.name(0x1004) == "lib.so+0x504"
+    assert sites.name(0x3000) == "0x3000"
