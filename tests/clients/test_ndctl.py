@@ -221,6 +221,36 @@ def test_errors_are_injected_found_and_cleared(daxemu_run):
     ]
 
 
+def test_the_default_region_is_divided_anew(daxemu_run):
+    script = """
+        ndctl create-namespace -f -e namespace0.0 -m devdax -a 4K | grep -m 1 align
+        ndctl destroy-namespace -f namespace0.0
+        ndctl create-namespace -m devdax | grep chardev
+    """
+    shown = run_steps(daxemu_run, script)
+    assert [line.strip() for line in shown.splitlines()] == [
+        '"align":4096,',
+        "destroyed 1 namespace",
+        '"chardev":"dax0.0",',
+    ]
+
+
+def test_errors_are_injected_into_a_raw_namespace(daxemu_run):
+    script = """
+        ndctl create-namespace -f -e namespace0.0 -m raw >/dev/null
+        ndctl inject-error namespace0.0 -B 10 -n 2 | grep -E 'badblock_count|offset|length'
+        ndctl clear-errors namespace0.0 >/dev/null; cat /sys/bus/nd/devices/region0/badblocks; echo end
+    """
+    shown = run_steps(daxemu_run, script)
+    assert shown.replace(" ", "").splitlines() == [
+        '"badblock_count":2,',
+        '"offset":10,',
+        '"length":2,',
+        "cleared1namespace",
+        "end",
+    ]
+
+
 def test_a_raw_namespace_is_a_disk_over_the_same_memory(daxemu_run):
     script = """
         printf 'stored by a program' | daxio -o /dev/dax0.0 -s 4096 -l 19 2>/dev/null

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import struct
 from collections.abc import Callable
 
 import pytest
 
 from daxemu.kernel.core import DaxCore
 from daxemu.kernel.nvdimm.bus import NvdimmBus
+from daxemu.kernel.nvdimm.commands import command
 from daxemu.kernel.nvdimm.infoblock import INFO_SIZE, InfoBlock, Layout, lay_out, raw_size_for
 from daxemu.kernel.nvdimm.region import NdRegion
 
@@ -191,6 +193,32 @@ def test_a_region_that_cannot_be_is_undone(bus: NvdimmBus):
     assert errno_of(bus.add_region, start=START + 4096, raw=64 * M, align=8192, layout=Layout(2 * M, 2 * M, 0))
     assert (bus.devices, bus.regions, bus.core.regions) == ({}, {}, {})
     assert bus.add_region(start=START, raw=64 * M, align=4096).id == 0
+
+
+@pytest.mark.parametrize(("raw", "align"), [(256 * M, 16 * M), (66 * M, 2 * M), (64 * M - 4096, 4096)])
+def test_a_region_can_be_divided_anew(bus: NvdimmBus, raw: int, align: int):
+    assert bus.add_region(start=START, raw=raw, align=4096).align == align
+
+
+# -- broken memory --------------------------------------------------------------------------------
+
+
+def inject(bus: NvdimmBus, start: int, length: int, *, notify: bool) -> None:
+    """Call the firmware's function for it through /dev/ndctl0, as ndctl does."""
+    argument = struct.pack("<QQII36xI", 0, 7, 17, 4, 0) + struct.pack("<QQBI", start, length, notify, 0)
+    assert command(bus, "ndctl0", ord("N") << 8 | 10, argument)[-4:] == bytes(4)
+
+
+def test_a_part_of_a_sector_breaks_the_sector(bus: NvdimmBus, region: NdRegion):
+    inject(bus, START + 10 * 512 + 64, 64, notify=True)
+    assert region.bad_blocks() == [(10, 1)]
+
+
+def test_an_error_that_the_kernel_is_told_of_is_found_by_a_scrub(bus: NvdimmBus, region: NdRegion):
+    inject(bus, START, 512, notify=False)
+    assert (region.bad_blocks(), bus.scrubs) == ([], 0)
+    inject(bus, START + M, 512, notify=True)
+    assert (region.bad_blocks(), bus.scrubs) == ([(0, 1), (2048, 1)], 1)
 
 
 # -- what user space is told: in this order on Linux 6.12 -------------------------------------------

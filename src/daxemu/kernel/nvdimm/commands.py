@@ -117,10 +117,9 @@ def _inject(bus: NvdimmBus, argument: bytes) -> bytes:
     region = _region_of(bus, start, length)
     if region is None:
         return _INJECT.pack(start, length, options, _INVALID)
-    if options & _NOTIFY:
-        region.set_poison(start, start + length, poisoned=True)
-    else:
-        region.latent.add(start, start + length)
+    region.latent.add(start, start + length)
+    if options & _NOTIFY:  # the kernel, when told, scrubs; ndctl waits for the count of scrubs to go up
+        bus.scrub()
     return _INJECT.pack(start, length, options, 0)
 
 

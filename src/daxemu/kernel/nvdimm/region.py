@@ -83,7 +83,8 @@ class NdRegion(NdDevice):
         self.dimm, dimm.region = dimm, self
         self.start = start
         self.size = size
-        self.align = 16 << 20
+        # Hardware's regions are multiples of the kernel's 16 MiB, and ndctl divides no other: smaller ones get less.
+        self.align = min(16 << 20, size & -size)
         self.target_node = target_node
         self.numa_node = numa_node
         self.persistence = persistence
@@ -118,7 +119,8 @@ class NdRegion(NdDevice):
         return joined([*self.badblocks.parts, *self.latent.parts])
 
     def set_poison(self, start: int, end: int, *, poisoned: bool) -> None:
-        """Break or mend memory, and whatever is made of it."""
+        """Break or mend memory, and whatever is made of it: every sector that holds some of it."""
+        start, end = start // SECTOR_SIZE * SECTOR_SIZE, -(-end // SECTOR_SIZE) * SECTOR_SIZE
         self.latent.clear(start, end)
         dax = self.dax_region()
         for device in dax.children.values() if dax is not None else ():
