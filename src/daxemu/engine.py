@@ -237,13 +237,17 @@ class Engine(Launcher):
         ``reserve`` all memory of a device is taken when it is made, so that no touch ever lacks it.
         UsageError: unknown provider, backend or driver, a backend that does not work here, an
         alignment other than 4K, 2M, 1G or smaller than the store's pages, a size or start that is
-        not a multiple of it. ENOMEM: more than a machine addresses. ENOSPC: not so much memory is
-        left to reserve.
+        not a multiple of it, addresses that another region has. ENOMEM: more than a machine
+        addresses. ENOSPC: not so much memory is left to reserve.
         """
         found = find_provider(provider, self._core.flavour)
         length, alignment = parse_size(_given(found, size, raw)), parse_size(align)
         if persistence not in PERSISTENCE_DOMAINS:
             raise UsageError(f"persistence {persistence!r} is none of {', '.join(PERSISTENCE_DOMAINS)}")
+        if not found.static and persistence != PERSISTENCE_DOMAINS[0]:
+            raise UsageError(
+                f"persistence {persistence!r}: only regions of provider 'pmem' are persistent; leave it out"
+            )
         if alignment not in ALIGNMENTS:
             raise UsageError(f"alignment {align!r}: a device is aligned to {', '.join(map(format_size, ALIGNMENTS))}")
         if raw is None and (length == 0 or length % alignment):
@@ -261,8 +265,12 @@ class Engine(Launcher):
             raise UsageError(f"unknown driver {driver!r}; there are: {', '.join(self._core.driver_names)}, none, auto")
         with self._operation() as core:
             at, total, layout = self._place(found, start, length, alignment, raw=raw is not None)
-            if at in self._wiring.memories:
-                raise UsageError(f"start {at:#x} is taken")
+            for other in self._wiring.memories.values():
+                if at < other.start + other.size and other.start < at + total:
+                    raise UsageError(
+                        f"{at:#x} to {at + total:#x}: a region has {other.start:#x} to {other.start + other.size:#x}; "
+                        "give another start, or none"
+                    )
             self._wiring.memories[at] = RegionMemory(store, f"region-{at:x}", at, total, scrub=scrub, reserve=reserve)
             first: Plug
             again: Plug

@@ -44,6 +44,7 @@ def test_size_and_start_are_the_devices_own(engine):
         ({}, "needs a size"),
         ({"raw": "64M", "provider": "hmem"}, "only regions of provider 'pmem' have namespaces"),
         ({"size": "64M", "persistence": "none"}, "none of memory_controller, cpu_cache"),
+        ({"size": "64M", "persistence": "cpu_cache", "provider": "hmem"}, "only regions of provider 'pmem'"),
         ({"size": "64M", "start": 0}, "must have room"),
         ({"raw": "64M", "start": 4096}, "not a multiple of the alignment 2M"),
     ],

@@ -90,6 +90,15 @@ def test_a_region_that_makes_no_sense_is_refused_with_the_remedy(engine, argumen
     assert engine.add_region("2M").devices[0].name == "dax0.0"
 
 
+@pytest.mark.parametrize("start", ["0x13fe00000", "0x140000000", "0x14fe00000"])
+def test_no_two_regions_have_the_same_addresses(engine, start):
+    engine.add_region("256M", start="0x140000000", provider="hmem")
+    with pytest.raises(UsageError, match="a region has 0x140000000 to 0x150000000; give another start"):
+        engine.add_region("4M", start=start, provider="hmem")
+    assert len(engine.regions) == 1
+    assert engine.add_region("4M", start="0x150000000", provider="hmem").id == 1
+
+
 def test_a_region_without_memory_for_it_leaves_nothing(engine):
     with pytest.raises(KernelError) as caught:
         engine.add_region("900T")

@@ -34,8 +34,8 @@ REGION = Option(
     "KEY=VALUE,…",
     "A region with one device over all of it. Keys: size (64M), or raw (that of a namespace), align (2M; 4K, 1G), "
     "provider (pmem; hmem, cxl), persistence (of pmem: memory_controller; cpu_cache), "
-    "backend (tmpfs), start (physical address), driver (device_dax; kmem, none, auto), target_node and "
-    "numa_node (0). May be given several times.",
+    "backend (tmpfs), reserve (no; yes: take all memory at once), start (physical address), "
+    "driver (device_dax; kmem, none, auto), target_node and numa_node (0). May be given several times.",
     multiple=True,
 )
 KERNEL = Option("kernel", "VERSION", "Kernel to behave as: 6.1 or 6.12, which is the default.")
