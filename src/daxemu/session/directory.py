@@ -163,7 +163,7 @@ def _older_than_a_minute(path: Path) -> bool:
         return os.fstat(now.fileno()).st_mtime - path.lstat().st_mtime > 60
 
 
-def remove_tree(path: Path) -> None:
+def remove_tree(path: Path | str) -> None:
     """Remove a directory with all that is in it, as far as that is possible.
 
     shutil has the same, and takes longer to be imported than a session to be removed.
@@ -171,16 +171,16 @@ def remove_tree(path: Path) -> None:
     with suppress(OSError), os.scandir(path) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                remove_tree(Path(entry))
+                remove_tree(entry.path)
             else:
                 with suppress(OSError):
                     os.unlink(entry)  # noqa: PTH108
     _remove_if_empty(path)
 
 
-def _remove_if_empty(path: Path) -> None:
+def _remove_if_empty(path: Path | str) -> None:
     try:
-        path.rmdir()
+        os.rmdir(path)  # noqa: PTH106
     except OSError:
         return
 

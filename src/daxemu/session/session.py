@@ -169,10 +169,10 @@ class Session:
         """
         if device.devt.minor not in self._devices:
             self._table.check_room(device.devt.minor)
-        parts = {device.name: device_tree(device) if device.registered else {}} | self._region_part(device.region)
         try:
             if self._projecting:
-                self._projection.update(parts)
+                tree = device_tree(device) if device.registered else {}
+                self._projection.update({device.name: tree} | self._region_part(device.region))
         except OSError:
             if device.alive:
                 raise

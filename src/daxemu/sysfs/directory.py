@@ -83,4 +83,4 @@ def files_in(directories: Directories) -> Tree:
 
 def links_to(links: Mapping[str, str]) -> Tree:
     """Relative links, given as where they are and where they lead."""
-    return {at: Link(posixpath.relpath(to, posixpath.dirname(at))) for at, to in links.items()}
+    return {at: Link(posixpath.relpath(f"/{to}", posixpath.dirname(f"/{at}"))) for at, to in links.items()}
