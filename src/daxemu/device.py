@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daxemu.backing import BackingFile
-from daxemu.errors import KernelError
+from daxemu.errors import KernelError, UsageError
 from daxemu.file import DaxFile
 from daxemu.kernel.hotplug import Absent, plug_device, unplug_device
 from daxemu.launch.start import Launcher
 from daxemu.memory import DaxMemory
+from daxemu.plugins import call_hook
 from daxemu.snapshot import DaxSnapshot
 from daxemu.units import format_size, parse_size
 
 if TYPE_CHECKING:
     from daxemu.engine import Engine
     from daxemu.kernel.device import DevDax
+    from daxemu.pmem.recorder import Recorder
     from daxemu.region import DaxRegion
 
 __all__ = ["DaxDevice"]
@@ -157,6 +161,71 @@ class DaxDevice(Launcher):
             finally:
                 if alive:
                     self._device.run()
+
+    @property
+    def _recorder(self) -> Recorder | None:
+        return self.engine._recorders.get(self._device)
+
+    def record(self, directory: str | os.PathLike[str] | None = None) -> Recorder:
+        """Record from now on what becomes durable: a context manager that ends it.
+
+        Recorded are ``flush``, ``drain``, ``persist`` and ``marker`` of this interpreter's mappings,
+        and what programs that start meanwhile do by libpmem, libpmem2 and the libraries on them.
+        The recording is made in ``directory``, which is new; without one it is there for
+        ``power_fail`` only. What the device holds now counts as durable: nobody should be writing to
+        it. EBUSY: it is recorded already. ENXIO: it has no memory. UsageError: the directory exists.
+        """
+        from daxemu.pmem.recorder import Recorder
+
+        with self.engine._operation():
+            if self._recorder is not None:
+                raise KernelError(errno.EBUSY, f"{self.name} is being recorded already")
+            if self.engine._recorders:
+                raise KernelError(errno.EBUSY, "another device of the engine is being recorded")
+            if not self.size or not self._device.registered:
+                raise KernelError(errno.ENXIO, f"{self.name} has no memory to record")
+            recorder = Recorder(self.engine, self._device, None if directory is None else Path(directory))
+            self.engine._recorders[self._device] = recorder
+            return recorder
+
+    def power_fail(self, policy: str | int = "none") -> int:
+        """Power goes and comes back: what is not durable may be lost. Return how many lines have lost something.
+
+        ``policy`` says what survives of each line of 64 bytes that was not flushed and fenced: with
+        ``none`` what was durable, with ``all`` the last that was stored; a number is the seed by which
+        one of all the contents that it had since is chosen. With eADR (``persistence="cpu_cache"``)
+        all survives. Every mapping is revoked for good, as by ``unplug``, and the device comes back;
+        a recording ends. UsageError: no recording says what is durable, and policy is not ``all``.
+        """
+        with self.engine._operation():
+            lost = self._lose_power(policy)
+            self.unplug()
+            self.replug()
+        call_hook("daxemu_power_failed", device=self)
+        return lost
+
+    def _lose_power(self, policy: str | int) -> int:
+        """Take from the memory what does not survive; nobody can store meanwhile, nor afterwards."""
+        from daxemu.pmem.domain import survivors
+        from daxemu.pmem.recorder import persistence_domain
+
+        survivors(policy)  # it must be one
+        recorder = self._recorder
+        if persistence_domain(self._device) == "cpu_cache":
+            policy = "all"
+        if recorder is None and policy != "all":
+            raise UsageError(
+                f"nothing tells what of {self.name} is durable: begin with device.record(), or fail with 'all'"
+            )
+        if self._device.alive:
+            self._device.kill()
+        lost = 0
+        if recorder is not None:
+            for offset, data in recorder.fail(policy).items():
+                lost += os.pread(self._backing.bytes_fd, len(data), offset) != data
+                os.pwrite(self._backing.bytes_fd, data, offset)
+            recorder.close()
+        return lost
 
     @property
     def poison(self) -> list[tuple[int, int]]:

@@ -43,6 +43,7 @@ from daxemu.units import format_size, parse_size
 from daxemu.wiring import Wiring
 
 if TYPE_CHECKING:
+    from daxemu.pmem.recorder import Recorder
     from daxemu.region import Plug
     from daxemu.state.machine import MachineState
 
@@ -125,6 +126,7 @@ class Engine(Launcher):
         self._pid = os.getpid()
         self._next_start = _PHYSICAL_BASE
         self._regions: dict[KernelRegion | NdRegion, DaxRegion] = {}
+        self._recorders: dict[DevDax, Recorder] = {}
         self._wiring = Wiring()
         self._clients = ClientNews(self)
         self._core = DaxCore(self._wiring, major=_free_majors()[0], nr_dax=nr_dax, flavour=flavour, drivers=drivers)
@@ -195,6 +197,19 @@ class Engine(Launcher):
     def faults(self) -> Faults:
         """What is to fail, or to take long."""
         return self._wiring.faults
+
+    def reboot(self, policy: str | int = "none") -> None:
+        """Power goes and comes back: each device as after ``DaxDevice.power_fail``, each region as at boot.
+
+        Devices that are not recorded keep all that was stored. Devices of a dynamic region are made
+        again as when it was added: one over all of it, or none. Raises what ``power_fail`` does.
+        """
+        with self._operation():
+            for device in self.devices:
+                device._lose_power(policy if device._recorder is not None else "all")
+            for region in self.regions:
+                region.unplug()
+                region.replug()
 
     def monitor(self) -> Monitor:
         """Listen for uevents from now on, as with pyudev: ``poll(timeout)``, or iterate."""
@@ -415,6 +430,8 @@ class Engine(Launcher):
                 if self._state is not None:
                     steps.callback(self._state.close)
                 steps.callback(self._wiring.close_memories)
+                for recorder in tuple(self._recorders.values()):
+                    recorder.close()
                 for monitor in tuple(self._wiring.monitors):
                     steps.callback(monitor.close)
                 steps.callback(self._wiring.kmsg._close)

@@ -95,6 +95,7 @@ class DaxFile:
                     f"mmap of {size} bytes at {start} of {self._device.name} (size {self._device.size}, alignment "
                     f"{self._device.align}{'' if self._device.alive else ', dead'})",
                 ) from None
+            mapping._belongs_to(self._engine, self._device, start)
             if self._device.has_faults:
                 self._engine._wiring.show_poison(self._device)
             return mapping

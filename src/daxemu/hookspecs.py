@@ -120,3 +120,8 @@ def daxemu_client_attached(engine: Engine, pid: int) -> None:
 @hookspec
 def daxemu_client_detached(engine: Engine, pid: int) -> None:
     """A process that mapped devices has ended, or become another program."""
+
+
+@hookspec
+def daxemu_power_failed(device: DaxDevice) -> None:
+    """Power went and came back (``DaxDevice.power_fail``): the device is there again, with what survived."""

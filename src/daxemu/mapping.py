@@ -11,6 +11,10 @@ from daxemu.errors import DaxBusError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+    from daxemu.engine import Engine
+    from daxemu.kernel.device import DevDax
+    from daxemu.pmem.recorder import Recorder
+
 __all__ = ["DaxMapping"]
 
 
@@ -21,6 +25,13 @@ class DaxMapping(Mapping):
     ``numpy.frombuffer(m, …)`` and the like are the memory itself, without a copy: a touch of a
     revoked range there is SIGBUS, as in any program.
     """
+
+    _engine: Engine | None = None  # what is durable is recorded for it, if anybody wants to know
+    _device: DevDax
+    _start: int
+
+    def _belongs_to(self, engine: Engine, device: DevDax, start: int) -> None:
+        self._engine, self._device, self._start = engine, device, start
 
     def __enter__(self) -> DaxMapping:
         return self
@@ -75,6 +86,40 @@ class DaxMapping(Mapping):
         if len(data) != length:
             raise ValueError(f"{len(data)} bytes do not fit into a slice of {length}: memory cannot grow")
         self.write(start, data)
+
+    @property
+    def _recorder(self) -> Recorder | None:
+        return self._engine._recorders.get(self._device) if self._engine is not None else None
+
+    def flush(self, offset: int = 0, length: int | None = None) -> None:
+        """Flush the cache lines of a range, by default of all (clwb): once this thread drains, they are durable.
+
+        What is emulated needs no flush; it matters where the device is recorded, and for
+        ``DaxDevice.power_fail``. DaxBusError where SIGBUS would be, IndexError outside.
+        """
+        amount = len(self) - offset if length is None else length
+        if offset < 0 or amount < 0 or offset + amount > len(self):
+            raise IndexError(f"{amount} bytes at {offset} are outside the mapping of {len(self)} bytes")
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.flush(self, offset, amount, self._start)
+
+    def drain(self) -> None:
+        """Wait for the flushes of this thread (sfence): what they were of is durable from here on."""
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.fence()
+
+    def persist(self, offset: int = 0, length: int | None = None) -> None:
+        """``flush`` and ``drain``: the range is durable from here on."""
+        self.flush(offset, length)
+        self.drain()
+
+    def marker(self, text: str) -> None:
+        """Leave a note in the recording of the device, if there is one: "committed 7". At most 65535 bytes."""
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.marker(text)
 
     def close(self) -> None:
         """Unmap. Raises BufferError while a memoryview or an array still uses the memory."""

@@ -318,3 +318,26 @@ def test_daxemu_attribute_stored_is_called_with_what_came_of_it(heard):
             engine.write_attribute("/sys/devices/platform/hmem.0/dax0.0/size", "2097152\n")
         engine.run(["sh", "-c", "echo dax0.0 > /sys/bus/dax/drivers/device_dax/unbind"], check=True)
     assert heard == [("size", "2097152\n", errno.EBUSY), ("unbind", "dax0.0\n", 0)]
+
+
+POWER = """
+import daxemu
+
+heard = []
+
+@daxemu.hookimpl
+def daxemu_power_failed(device):
+    with device.open("r") as file, file.mmap() as m:
+        heard.append((device.name, m.read(0, 4)))
+"""
+
+
+def test_daxemu_power_failed_is_called_when_the_device_is_back(installed):
+    installed(ear=POWER)
+
+    with Engine() as engine:
+        [device] = engine.add_region("2M").devices
+        with device.open() as file, file.mmap() as m, device.record():
+            m[0:4] = b"lost"
+            device.power_fail()
+    assert importlib.import_module("plugin_ear").heard == [("dax0.0", bytes(4))]

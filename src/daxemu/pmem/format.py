@@ -18,10 +18,16 @@ __all__ = [
     "EVENT_FLUSH",
     "EVENT_MARKER",
     "EVENT_STORE",
+    "EVENT_UNFINISHED",
     "LINE_SIZE",
     "LOG_HEADER",
     "LOG_MAGIC",
+    "LOG_MOST",
     "LOG_VERSION",
+    "SHADOW_OFFSET",
+    "STATE",
+    "STOPPED_CLOSED",
+    "STOPPED_FULL",
     "header_checksum",
     "padded",
 ]
@@ -70,10 +76,34 @@ EVENT = Record(
     },
 )
 
+# Of a recording under way, by which all writers work together: this, locks of lines, and at SHADOW_OFFSET the
+# device as it is known to the log. ``tail`` is where the next event goes, ``nr_threads`` the next thread's number.
+STATE = Record(
+    "pmem_state",
+    {
+        "tail": "Q",
+        "device_size": "Q",
+        "dev": "Q",
+        "ino": "Q",
+        "nr_threads": "I",
+        "stopped": "I",
+    },
+)
+STOPPED_CLOSED = 1
+STOPPED_FULL = 2  # no room for more events
+
+STATE_LOCKS_OFFSET = 1024
+STATE_NR_LOCKS = 512
+SHADOW_OFFSET = 4096
+LOG_MOST = 1 << 36  # bytes; the file is sparse
+
+# An event that is being written has this besides its type; where its writer was killed it stays so.
+EVENT_UNFINISHED = 0x80
+
 CONSTANTS = {
     name: value
     for name, value in list(globals().items())
-    if name.startswith(("LOG_", "LINE_", "EVENT_")) and isinstance(value, int)
+    if name.startswith(("LOG_", "LINE_", "EVENT_", "STATE_", "STOPPED_", "SHADOW_")) and isinstance(value, int)
 }
 
 
@@ -92,7 +122,7 @@ def header_checksum(header: bytes) -> int:
 def c_header() -> str:
     """The whole as a C header."""
     defines = "".join(f"#define DX_{name} {value:#x}\n" for name, value in CONSTANTS.items())
-    structs = "\n".join(record.c_struct() for record in (LOG_HEADER, EVENT))
+    structs = "\n".join(record.c_struct() for record in (LOG_HEADER, EVENT, STATE))
     return (
         "/* Generated from pmem/format.py: change it there. */\n"
         f"#ifndef DX_PMEM_FORMAT_H\n#define DX_PMEM_FORMAT_H\n#include <stdint.h>\n\n{defines}\n{structs}\n#endif\n"

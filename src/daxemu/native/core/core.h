@@ -10,6 +10,7 @@ PyObject *dx_oserror(int error, const char *call, const char *about);
 
 extern PyType_Spec dx_crash_states_spec;
 extern PyType_Spec dx_mapping_spec;
+extern PyType_Spec dx_pmem_log_spec;
 
 PyObject *dx_elf_facts(PyObject *self, PyObject *argument);
 PyObject *dx_huge_tmpfs(PyObject *self, PyObject *args);

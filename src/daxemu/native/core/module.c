@@ -143,6 +143,11 @@ static int add_type(PyObject *module, PyType_Spec *spec)
 	int status = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
 
 	Py_XDECREF(type);
+	if (status < 0)
+		return status;
+	type = PyType_FromModuleAndSpec(module, &dx_pmem_log_spec, NULL);
+	status = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
+	Py_XDECREF(type);
 	return status;
 }
 

@@ -324,6 +324,8 @@ void dx_unlock_mappings(void);
 void dx_reset_mappings(void); /* in a child: the holder has stayed with the parent */
 /* May this range hold a mapping of a device? */
 bool dx_may_be_mapped(const void *at, size_t length);
+/* Another number whenever mappings may have changed, 0 as long as no device was mapped. */
+extern uint32_t dx_mappings_generation;
 /* A device is mapped here from now on. */
 void dx_note_mapping(const void *at, size_t length);
 /* What a range of addresses means for the devices mapped there. */

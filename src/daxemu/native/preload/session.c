@@ -9,6 +9,7 @@
 #include <sys/un.h>
 
 #include "real.h"
+#include "recording.h"
 
 struct dx_session dx_session;
 struct dx_real dx_real;
@@ -68,6 +69,7 @@ bool dx_owns_memory(void)
 static void own_memory(void)
 {
 	owner = getpid();
+	dx_record_forked();
 }
 
 __attribute__((constructor)) void dx_init(void)
@@ -86,6 +88,7 @@ __attribute__((constructor)) void dx_init(void)
 			dx_watch_fork(own_memory);
 			dx_update_cwd();
 			dx_mark_inherited();
+			dx_record_attach();
 			dx_follow_stdout();
 		}
 	}

@@ -23,7 +23,10 @@ void dx_note_mapping(const void *at, size_t length)
 		__atomic_store_n(&lowest, start, __ATOMIC_RELAXED);
 	if (end > __atomic_load_n(&highest, __ATOMIC_RELAXED))
 		__atomic_store_n(&highest, end, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&dx_mappings_generation, 1, __ATOMIC_RELEASE);
 }
+
+uint32_t dx_mappings_generation;
 
 static int holder; /* thread that holds the lock, or 0 */
 static uint64_t signals_of_holder;
@@ -56,6 +59,8 @@ void dx_unlock_mappings(void)
 {
 	uint64_t old = signals_of_holder;
 
+	if (dx_mappings_generation)
+		__atomic_fetch_add(&dx_mappings_generation, 1, __ATOMIC_RELEASE);
 	if (__atomic_load_n(&holder, __ATOMIC_RELAXED) != syscall(SYS_gettid))
 		return;
 	__atomic_store_n(&holder, 0, __ATOMIC_RELEASE);

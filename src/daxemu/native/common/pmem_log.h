@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* Writing the log of a recording, by all threads of all processes at once; the layout is pmem/format.py's. */
+#ifndef DX_PMEM_LOG_H
+#define DX_PMEM_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pmem_format.h"
+
+/* A recording as one process sees it. */
+struct dx_pmem_log {
+	struct pmem_state *state; /* NULL: none */
+	char *shadow; /* what the device holds as far as the log tells */
+	char *events;
+	uint64_t ready; /* up to where the log can be written to without a fault */
+};
+
+/* Who did something, and from where. */
+struct dx_pmem_actor {
+	uint16_t thread;
+	uint64_t site;
+};
+
+/* Take part in a recording, by descriptors of its state and of its events; 0 or -errno. */
+int dx_pmem_attach(struct dx_pmem_log *log, int state_fd, int events_fd);
+void dx_pmem_detach(struct dx_pmem_log *log);
+
+/* The number of a thread that is new; false if there are no more. */
+bool dx_pmem_new_thread(struct dx_pmem_log *log, uint16_t *thread);
+
+/*
+ * [offset, offset + length) of the device is flushed; the byte at offset is at MEMORY. Lines of it that are not as they
+ * were known are logged first; not if MEMORY is NULL. No lock that could be held for ever, no allocation.
+ */
+void dx_pmem_flush(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor);
+void dx_pmem_fence(struct dx_pmem_log *log, struct dx_pmem_actor actor);
+void dx_pmem_marker(struct dx_pmem_log *log, const char *text, uint32_t length, struct dx_pmem_actor actor);
+/* Log lines that have changed, as dx_pmem_flush does, without a flush. */
+void dx_pmem_observe(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor);
+
+/* Write a complete log of what the events tell to a file open at its begin; how many there are, or -errno. */
+int64_t dx_pmem_finish(const struct dx_pmem_log *log, int fd);
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/* Part in a recording: which addresses are the device's, which thread this is. Nothing here where none is under way. */
+#include "preload.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include "maps.h"
+#include "real.h"
+#include "recording.h"
+
+struct dx_pmem_log dx_recording;
+
+enum { MOST_MAPPINGS = 16 };
+
+/* The device's mappings, as far as this thread knows them; looked for again when any has changed. */
+struct known {
+	uint32_t generation;
+	uint32_t count;
+	struct {
+		uintptr_t start, end;
+		uint64_t offset;
+	} of[MOST_MAPPINGS];
+};
+
+struct actor {
+	uint32_t process; /* 0: has no number yet */
+	uint16_t thread;
+	bool inside;
+	struct known known;
+};
+
+static __thread struct actor self __attribute__((tls_model("initial-exec")));
+static uint32_t this_process = 1; /* another one in a forked child: its thread is another one too */
+
+static int open_of_session(const char *name)
+{
+	char path[PATH_MAX + 32];
+
+	memcpy(path, dx_session.directory, dx_session.directory_length);
+	strcpy(path + dx_session.directory_length, name);
+	return dx_real.open(path, O_RDWR | O_CLOEXEC | O_APPEND);
+}
+
+/* Where this program's code lies, for whoever wants to know what its call sites are. */
+static void tell_modules(void)
+{
+	int to = open_of_session("/record.modules"), from = dx_real.open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	char buffer[4096];
+	ssize_t n;
+
+	while (to >= 0 && from >= 0 && (n = dx_real.read(from, buffer, sizeof(buffer))) > 0)
+		if (dx_real.write(to, buffer, n) < 0)
+			break;
+	if (from >= 0)
+		close(from);
+	if (to >= 0)
+		close(to);
+}
+
+void dx_record_attach(void)
+{
+	int saved = errno, state = open_of_session("/record.state"), events;
+
+	if (state < 0) {
+		errno = saved;
+		return;
+	}
+	events = open_of_session("/record.events");
+	if (events >= 0) {
+		dx_pmem_attach(&dx_recording, state, events);
+		close(events);
+	}
+	close(state);
+	errno = saved;
+}
+
+__attribute__((destructor)) static void leave(void)
+{
+	if (dx_records() && self.known.count)
+		tell_modules(); /* also those that were loaded late */
+}
+
+void dx_record_forked(void)
+{
+	this_process++;
+}
+
+static int note(const struct dx_vma *vma, void *context)
+{
+	const struct pmem_state *state = dx_recording.state;
+	struct known *known = context;
+	uint64_t length = vma->end - vma->start;
+
+	if (vma->ino != state->ino || vma->dev != state->dev || !vma->shared || vma->offset >= state->device_size)
+		return 0;
+	if (length > state->device_size - vma->offset)
+		length = state->device_size - vma->offset;
+	known->of[known->count].start = vma->start;
+	known->of[known->count].end = vma->start + length;
+	known->of[known->count].offset = vma->offset;
+	return ++known->count == MOST_MAPPINGS;
+}
+
+static const struct known *mappings(void)
+{
+	uint32_t now = __atomic_load_n(&dx_mappings_generation, __ATOMIC_ACQUIRE);
+	struct known *known = &self.known;
+	int saved = errno;
+
+	if (likely(known->generation == now))
+		return known;
+	known->count = 0;
+	if (now) {
+		dx_each_vma(-1, note, known);
+		errno = saved;
+	}
+	known->generation = now;
+	return known;
+}
+
+bool dx_recorded(const void *at, size_t length)
+{
+	uintptr_t start = (uintptr_t)at;
+	const struct known *known = mappings();
+
+	for (uint32_t i = 0; i < known->count; i++)
+		if (start < known->of[i].end && start + length > known->of[i].start)
+			return true;
+	return false;
+}
+
+bool dx_record_begin(void)
+{
+	if (self.inside)
+		return false;
+	return self.inside = true;
+}
+
+void dx_record_end(void)
+{
+	self.inside = false;
+}
+
+static bool identify(struct dx_pmem_actor *actor, const void *site)
+{
+	if (unlikely(self.process != this_process)) {
+		int saved = errno;
+
+		if (!dx_pmem_new_thread(&dx_recording, &self.thread))
+			return false;
+		self.process = this_process;
+		tell_modules();
+		errno = saved;
+	}
+	*actor = (struct dx_pmem_actor){ self.thread, (uintptr_t)site };
+	return true;
+}
+
+void dx_record_flush(const void *at, size_t length, const void *site)
+{
+	uintptr_t start = (uintptr_t)at, end = start + length;
+	const struct known *known = mappings();
+	struct dx_pmem_actor actor;
+
+	for (uint32_t i = 0; i < known->count; i++) {
+		uintptr_t from = start > known->of[i].start ? start : known->of[i].start;
+		uintptr_t to = end < known->of[i].end ? end : known->of[i].end;
+
+		if (from < to && identify(&actor, site))
+			dx_pmem_flush(&dx_recording, (const char *)from, known->of[i].offset + (from - known->of[i].start),
+				      to - from, actor);
+	}
+}
+
+void dx_record_fence(const void *site)
+{
+	struct dx_pmem_actor actor;
+
+	if (mappings()->count && identify(&actor, site))
+		dx_pmem_fence(&dx_recording, actor);
+}
+
+SLOW void *dx_find_behind(const char *name, const void *site)
+{
+	void *function = dlsym(RTLD_NEXT, name), *object;
+	Dl_info caller;
+
+	if (!function && dladdr(site, &caller) && (object = dlopen(caller.dli_fname, RTLD_LAZY | RTLD_NOLOAD)))
+		function = dlsym(object, name);
+	if (!function)
+		abort(); /* whoever calls it has it */
+	return function;
+}

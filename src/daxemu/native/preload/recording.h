@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* What this program makes durable on a device that is recorded. */
+#ifndef DX_RECORDING_H
+#define DX_RECORDING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pmem_log.h"
+
+extern struct dx_pmem_log dx_recording;
+
+static inline bool dx_records(void)
+{
+	return __builtin_expect(dx_recording.state != NULL, 0);
+}
+
+/* Take part in the session's recording, if there is one. */
+void dx_record_attach(void);
+/* In a forked child: its thread is another one. */
+void dx_record_forked(void);
+/* Is any of this on the recorded device? */
+bool dx_recorded(const void *at, size_t length);
+
+/*
+ * A library call that flushes or fences begins; false if it is part of one that has begun, and tells of itself. Each
+ * is ended by dx_record_end. FLUSH and FENCE are told of as the caller's at SITE.
+ */
+bool dx_record_begin(void);
+void dx_record_end(void);
+void dx_record_flush(const void *at, size_t length, const void *site);
+void dx_record_fence(const void *site);
+
+/*
+ * A library's function of this name, behind ours; SITE is where it is called from. A library that was loaded out of
+ * others' sight is found by whoever needs it.
+ */
+void *dx_find_behind(const char *name, const void *site);
+
+#endif

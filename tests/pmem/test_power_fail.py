@@ -1,0 +1,145 @@
+"""Power goes: what survives, and what becomes of those who had the device mapped."""
+
+import random
+
+import pytest
+
+from daxemu import DaxBusError, Engine, KernelError, UsageError
+from daxemu.pmem.domain import events_of
+from tests.pmem.logs import described, told
+
+
+@pytest.fixture
+def device():
+    with Engine() as engine:
+        yield engine.add_region("4M").devices[0]
+
+
+def read(device, offset, length):
+    with device.open("r") as file, file.mmap() as m:
+        return m.read(offset, length)
+
+
+def test_what_was_persisted_survives_and_what_was_not_is_lost(device):
+    with device.open() as file, file.mmap() as m, device.record():
+        m[0:4] = b"safe"
+        m.persist(0, 4)
+        m[64:68] = b"lost"
+        m[128:136] = b"only so "
+        m.flush(128, 8)
+        assert device.power_fail() == 2
+
+    assert read(device, 0, 136) == b"safe".ljust(136, b"\0")
+
+
+def test_what_was_there_before_the_recording_is_what_comes_back(device):
+    with device.open() as file, file.mmap() as m:
+        m[4096:4099] = b"old"
+        with device.record():
+            m[4096:4099] = b"new"
+            device.power_fail()
+
+    assert read(device, 4096, 3) == b"old"
+
+
+def test_a_mapping_that_begins_within_the_device_is_recorded_where_it_lies(device, tmp_path):
+    with device.open() as file, file.mmap("2M", offset="2M") as m, device.record(tmp_path / "rec"):
+        m[100:101] = b"x"
+        m.persist(100, 1)
+
+    assert told(tmp_path / "rec") == [("store", (2 << 20) + 64, 64), ("flush", (2 << 20) + 100, 1), "fence"]
+
+
+def test_old_mappings_are_dead_and_the_device_is_there_again(device):
+    with device.open() as file, file.mmap() as m:
+        device.power_fail("all")
+        with pytest.raises(DaxBusError):
+            m.read(0, 1)
+    assert device.alive
+    assert device.engine.devices == [device]
+    assert read(device, 0, 1) == b"\0"
+
+
+def test_a_seed_gives_each_line_one_of_its_contents(device):
+    seen = set()
+    for seed in range(12):
+        with device.open() as file, file.mmap() as m:
+            m[0:128] = bytes(128)
+            with device.record():
+                for value in (b"1", b"2"):
+                    m[0:1] = value
+                    m[64:65] = value
+                    m.flush(0, 128)
+                device.power_fail(seed)
+        seen.add(bytes(read(device, at, 1)[0] for at in (0, 64)))
+    assert len(seen) > 3
+    assert set(b"".join(seen)) == {0, ord("1"), ord("2")}
+
+
+def test_with_eadr_everything_survives():
+    with Engine() as engine:
+        device = engine.add_region("4M", persistence="cpu_cache").devices[0]
+        with device.open() as file, file.mmap() as m:
+            m[0:4] = b"safe"
+            assert device.power_fail() == 0
+        assert read(device, 0, 4) == b"safe"
+
+
+def test_without_a_recording_nobody_knows_what_is_durable(device):
+    with device.open() as file, file.mmap() as m:
+        m[0:4] = b"here"
+        with pytest.raises(UsageError, match=r"begin with device.record\(\)"):
+            device.power_fail()
+        assert m[0:4] == b"here"
+        with pytest.raises(UsageError, match="'most'"):
+            device.power_fail("most")
+
+
+def test_a_reboot_brings_every_region_back_as_at_boot(device):
+    engine = device.engine
+    other = engine.add_region("4M", provider="hmem")
+    other.create_device("2M")
+    with device.open() as file, file.mmap() as m, device.record():
+        m[0:4] = b"lost"
+        engine.reboot()
+
+    assert [found.name for found in engine.devices] == ["dax0.0"]
+    assert read(engine.devices[0], 0, 4) == bytes(4)
+
+
+def test_a_recording_is_complete_when_it_ends(device, tmp_path):
+    directory = tmp_path / "rec"
+    with device.open() as file, file.mmap() as m:
+        m[64:68] = b"base"
+        with device.record(directory):
+            m[0:4] = b"safe"
+            m.persist()
+            m.marker("saved")
+            m[64:68] = b"late"
+        m.persist()  # nobody records this
+
+    assert told(directory) == [("store", 0, 64), ("flush", 0, 4 << 20), "fence", "marker", ("store", 64, 64)]
+    assert (directory / "base").read_bytes()[64:68] == b"base"
+    assert {"device": "dax0.0", "size": 4 << 20, "domain": "memory_controller"}.items() <= described(directory).items()
+
+
+def test_one_recording_at_a_time_in_a_directory_of_its_own(device, tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(UsageError, match="exists"):
+        device.record(tmp_path / "taken")
+    with device.record(), pytest.raises(KernelError, match="recorded already"):
+        device.record(tmp_path / "second")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_flushes_of_what_was_not_changed_store_nothing(device, tmp_path):
+    rng = random.Random(5)
+    with device.open() as file, file.mmap() as m, device.record(tmp_path / "rec"):
+        for _ in range(50):
+            at = rng.randrange(0, 1 << 20)
+            m[at : at + 1] = b"z"
+            m.persist(at, 1)
+            m.persist(at, 1)
+    log = list(events_of((tmp_path / "rec/log").read_bytes()))
+    assert [event.type for event in log] == [1, 2, 3, 2, 3] * 50
+    assert [event.seq for event in log] == [*range(1, 251)]

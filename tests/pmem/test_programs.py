@@ -1,0 +1,104 @@
+"""Unmodified programs on PMDK's libraries, recorded."""
+
+import signal
+import subprocess
+
+import pytest
+
+from daxemu import Engine
+from tests.conftest import require_library
+from tests.pmem.logs import described, events, told
+
+
+@pytest.fixture
+def device():
+    with Engine() as engine:
+        yield engine.add_region("16M").devices[0]
+
+
+@pytest.fixture
+def durable(compiled):
+    require_library("libpmem.h", "libpmem-dev")
+    return compiled("durable", "-lpmem")
+
+
+def record(device, directory, *command):
+    with device.record(directory) as recorder:
+        recorder.status = device.run([*map(str, command)], capture_output=True, text=True).returncode
+    return told(directory)
+
+
+STEPS = {
+    "persist": [("store", 0, 64), ("flush", 0, 1), "fence"],
+    "deep": [("store", 0, 64), ("flush", 0, 1), "fence"],
+    "flush": [("store", 0, 64), ("flush", 0, 1)],
+    "copy": [("store", 0, 64), ("store", 64, 64), ("flush", 32, 40), "fence"],
+    "copy-nodrain": [("store", 0, 64), ("flush", 0, 6)],
+    "set": [("store", 0, 64), ("flush", 0, 8), "fence"],
+    "set-noflush": [("store", 0, 64)],
+    "store": [("store", 0, 64)],
+    "drain": ["fence"],
+    "again": [("flush", 0, 64), "fence"],
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_way_to_make_stores_durable(device, durable, tmp_path, step):
+    """What is only stored is found at the end."""
+    assert record(device, tmp_path / "rec", durable, "/dev/dax0.0", step) == STEPS[step]
+
+
+def test_threads_and_processes_are_told_apart(device, durable, tmp_path):
+    record(device, tmp_path / "rec", durable, "/dev/dax0.0", "persist", "thread", "fork", "persist")
+    seen = [(event.offset, event.thread) for event in events(tmp_path / "rec") if event.type == 1]
+    assert seen == [(0, 0), (256, 1), (512, 2), (768, 0)]
+
+
+def test_what_a_killed_program_did_is_there(device, durable, tmp_path):
+    shown = record(device, tmp_path / "rec", durable, "/dev/dax0.0", "persist", "flush", "kill")
+    assert shown == [*STEPS["persist"], ("store", 256, 64), ("flush", 256, 1)]
+    assert described(tmp_path / "rec")["status"] == -signal.SIGKILL
+
+
+def test_a_site_is_a_line_of_the_program(device, durable, tmp_path):
+    record(device, tmp_path / "rec", durable, "/dev/dax0.0", "persist")
+    data = (tmp_path / "rec/log").read_bytes()
+    site = int.from_bytes(data[64 + 24 : 64 + 32], "little")
+    (module,) = [m for m in described(tmp_path / "rec")["modules"] if m["start"] <= site < m["end"]]
+    assert module["path"] == str(durable)
+    where = hex(site - module["start"] + module["offset"] - 1)
+    found = subprocess.run(["addr2line", "-f", "-e", durable, where], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[0] in ("persist_line", "step", "main")  # or where it was inlined
+
+
+def test_a_program_is_not_recorded_before_or_after(device, durable, tmp_path):
+    device.run([durable, "/dev/dax0.0", "persist"], check=True)
+    assert record(device, tmp_path / "rec", "true") == []
+    device.run([durable, "/dev/dax0.0", "flush"], check=True)
+    assert told(tmp_path / "rec") == []
+
+
+def test_a_program_that_goes_on_after_the_recording_is_not_disturbed(device, durable, tmp_path):
+    steps = ["persist"] * 2000
+    with device.record(tmp_path / "rec"):
+        program = device.popen([durable, "/dev/dax0.0", *steps])
+    assert program.wait(60) == 0
+
+
+def test_libpmem2_hands_out_functions_that_are_recorded(device, compiled, tmp_path):
+    require_library("libpmem2.h", "libpmem2-dev")
+    shown = record(device, tmp_path / "rec", compiled("pmdk_pmem2", "-lpmem2"), "/dev/dax0.0")
+    assert ("flush", 0, 18) in shown or any(event[0] == "flush" for event in shown if event != "fence")
+    assert "fence" in shown
+
+
+def test_transactions_of_libpmemobj_survive_as_they_should(device, compiled, tmp_path):
+    """A transaction that was committed is whole after a power failure that loses all that it may."""
+    require_library("libpmemobj.h", "libpmemobj-dev")
+    obj = compiled("pmdk_obj", "-lpmemobj")
+    with device.record():
+        device.run([obj, "/dev/dax0.0", "create", "set", "7"], check=True, capture_output=True)
+        device.run([obj, "/dev/dax0.0", "crash", "9"], capture_output=True)
+        device.power_fail()
+    shown = device.run([obj, "/dev/dax0.0", "read"], check=True, capture_output=True, text=True)
+    assert shown.stdout == "read: found 7 14\n"

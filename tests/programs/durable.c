@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* Each of libpmem's ways to make stores durable, on a line of its own: durable DEVICE [STEP…]. */
+#include <libpmem.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char *base;
+
+static void persist_line(char *at)
+{
+	*at = 'x';
+	pmem_persist(at, 1);
+}
+
+static void *in_thread(void *at)
+{
+	persist_line(at);
+	return NULL;
+}
+
+static int step(const char *name, char *at)
+{
+	pthread_t thread;
+
+	if (!strcmp(name, "persist")) {
+		persist_line(at);
+	} else if (!strcmp(name, "flush")) {
+		*at = 'f';
+		pmem_flush(at, 1);
+	} else if (!strcmp(name, "drain")) {
+		pmem_drain();
+	} else if (!strcmp(name, "store")) {
+		*at = 's';
+	} else if (!strcmp(name, "again")) {
+		pmem_persist(base, 64);
+	} else if (!strcmp(name, "deep")) {
+		*at = 'd';
+		return pmem_deep_persist(at, 1);
+	} else if (!strcmp(name, "copy")) {
+		pmem_memcpy_persist(at + 32, "0123456789012345678901234567890123456789", 40);
+	} else if (!strcmp(name, "copy-nodrain")) {
+		pmem_memmove_nodrain(at, "copied", 6);
+	} else if (!strcmp(name, "set-noflush")) {
+		pmem_memset(at, 'n', 8, PMEM_F_MEM_NOFLUSH);
+	} else if (!strcmp(name, "set")) {
+		pmem_memset(at, 'm', 8, 0);
+	} else if (!strcmp(name, "thread")) {
+		return pthread_create(&thread, NULL, in_thread, at) || pthread_join(thread, NULL);
+	} else if (!strcmp(name, "fork")) {
+		int status = 0;
+
+		if (fork() == 0) {
+			persist_line(at);
+			_exit(0);
+		}
+		wait(&status);
+		return status;
+	} else if (!strcmp(name, "kill")) {
+		raise(SIGKILL);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	base = pmem_map_file(argv[1], 0, 0, 0, NULL, NULL);
+	if (!base) {
+		fprintf(stderr, "%s\n", pmem_errormsg());
+		return 1;
+	}
+	for (int i = 2; i < argc; i++)
+		if (step(argv[i], base + 256 * (i - 2)))
+			return 1;
+	return 0;
+}
