@@ -115,8 +115,9 @@ def test_what_cannot_be_is_said(where, reason):
         find_store(f"hugetlbfs:{where}")
 
 
-def test_without_pages_the_probe_says_which_sysctl_helps(monkeypatch):
+def test_without_pages_the_probe_says_what_a_device_takes(monkeypatch):
     monkeypatch.setattr(Pool, "pages", lambda self: 0)
-    assert re.fullmatch(
-        r"no huge pages are set aside; as root: sysctl vm.nr_hugepages=\d+", str(HugetlbfsStore.probe())
-    )
+    monkeypatch.setattr(Pool, "_count", lambda self, name: 0)
+    monkeypatch.setattr(Pool, "exists", True)
+    assert str(HugetlbfsStore.probe()) == "no huge pages are set aside; as root: sysctl vm.nr_hugepages=32"
+    assert re.search(r"as root: echo 1 > \S+1048576kB/nr_hugepages$", str(HugetlbfsStore.probe("1G")))

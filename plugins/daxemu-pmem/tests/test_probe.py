@@ -36,6 +36,7 @@ def test_a_file_system_without_dax_is_no_place(tmp_path):
     [
         ("relative", "'relative' is no absolute path"),
         ("/nowhere/at/all", "No such file or directory"),
+        ("/dev/dax999.0", "there is no /dev/dax999.0"),
         ("/dev/null", "/dev/null is no device-DAX"),
     ],
 )

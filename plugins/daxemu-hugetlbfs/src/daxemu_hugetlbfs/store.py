@@ -17,6 +17,7 @@ __all__ = ["HugetlbfsStore"]
 _MAGIC = "hugetlbfs"
 _SHIFT = 26  # where memfd_create wants the page size's logarithm
 _CHUNK = 2 << 20
+_A_DEVICE = 64 << 20  # what a device is made of by default
 _ZEROS = bytes(_CHUNK)
 
 
@@ -72,7 +73,7 @@ class HugetlbfsStore(BackingStore):
         if not pool.exists:
             return Probe(False, f"this machine has no pages of {pool.page_size >> 10} KiB", remedy)
         if pool.pages() == 0:
-            return Probe(False, "no huge pages are set aside", pool.remedy(32))
+            return Probe(False, "no huge pages are set aside", pool.remedy(max(_A_DEVICE // pool.page_size, 1)))
         return Probe(True, f"{pool.free()} of {pool.pages()} pages free")
 
     def create(self, label: str, size: int) -> int:

@@ -117,4 +117,6 @@ def find_place(where: str) -> Place:
     path = Path(where)
     if path.is_dir():
         return DaxDirectory(where)
+    if path.parent == Path("/dev") and not path.exists():
+        raise OSError(errno.ENOENT, f"there is no {where}: this machine has no such device")
     return RealDevice(where) if path.is_char_device() else DaxFile(where)
