@@ -12,7 +12,7 @@ from tests.oracle.sequences import operations_in, parents, planned, replayed
 from tests.oracle.topology import TOPOLOGIES
 
 # Static regions leave little to do; of a device of 1 GiB alignment each binding takes a real kernel a second.
-SEQUENCES = {"hmem": (25, 150), "pmem4K": (5, 80), "pmem2M": (5, 80)}
+SEQUENCES = {"hmem": (15, 150), "pmem4K": (5, 80), "pmem2M": (5, 80)}
 RECORDED = (6, 80)
 
 
