@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 from daxemu.backing import BackingFile
 from daxemu.errors import KernelError, UsageError
-from daxemu.file import DaxFile
-from daxemu.kernel.hotplug import Absent, plug_device, unplug_device
 from daxemu.launch.start import Launcher
-from daxemu.memory import DaxMemory
 from daxemu.plugins import call_hook
-from daxemu.snapshot import DaxSnapshot
 from daxemu.units import format_size, parse_size
 
 if TYPE_CHECKING:
     from daxemu.engine import Engine
+    from daxemu.file import DaxFile
     from daxemu.kernel.device import DevDax
+    from daxemu.kernel.hotplug import Absent
+    from daxemu.memory import DaxMemory
     from daxemu.pmem.recorder import Recorder
     from daxemu.region import DaxRegion
+    from daxemu.snapshot import DaxSnapshot
 
 __all__ = ["DaxDevice"]
 
@@ -104,6 +104,8 @@ class DaxDevice(Launcher):
 
     def open(self, mode: str = "r+") -> DaxFile:
         """Open the device: ``r`` for reading, ``r+`` for both. ENXIO: it is dead. EROFS: it is read-only."""
+        from daxemu.file import DaxFile
+
         return DaxFile(self.engine, self._device, mode)
 
     def resize(self, size: int | str) -> None:
@@ -140,6 +142,8 @@ class DaxDevice(Launcher):
         Bytes are shared with the device where the backing store can (reflink), else copied as far
         as they were ever written. What programs store meanwhile may be in it or not.
         """
+        from daxemu.snapshot import DaxSnapshot
+
         with self.engine._operation():
             return DaxSnapshot(self.name, self._backing)
 
@@ -261,6 +265,8 @@ class DaxDevice(Launcher):
     @property
     def memory(self) -> DaxMemory | None:
         """The device as ordinary memory, while it is bound to kmem; else None."""
+        from daxemu.memory import DaxMemory
+
         driver = self._device.driver
         return DaxMemory(self) if driver is not None and driver.name == "kmem" else None
 
@@ -283,6 +289,8 @@ class DaxDevice(Launcher):
         Every mapping is revoked, node and attributes vanish, open files answer as those of a dead
         device. Nobody else gets its name or its memory meanwhile. ENODEV: it is gone already.
         """
+        from daxemu.kernel.hotplug import unplug_device
+
         with self.engine._operation():
             if self.region._is_static:
                 self.region.unplug()
@@ -298,6 +306,8 @@ class DaxDevice(Launcher):
         Files and mappings from before stay dead, as they belong to a device that is gone.
         EBUSY: it is not unplugged. ENODEV: its region is gone.
         """
+        from daxemu.kernel.hotplug import plug_device
+
         with self.engine._operation():
             if self.region._is_static:
                 self.region.replug()

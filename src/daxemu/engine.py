@@ -34,7 +34,6 @@ from daxemu.kernel.region import ALIGNMENTS
 from daxemu.kernel.region import DaxRegion as KernelRegion
 from daxemu.kmsg import Kmsg
 from daxemu.launch.start import Launcher
-from daxemu.monitor import Monitor
 from daxemu.plugins import find_store as find_backend
 from daxemu.region import DaxRegion
 from daxemu.session.server import Handlers
@@ -43,6 +42,7 @@ from daxemu.units import format_size, parse_size
 from daxemu.wiring import Wiring
 
 if TYPE_CHECKING:
+    from daxemu.monitor import Monitor
     from daxemu.pmem.recorder import Recorder
     from daxemu.region import Plug
     from daxemu.state.machine import MachineState
@@ -213,6 +213,8 @@ class Engine(Launcher):
 
     def monitor(self) -> Monitor:
         """Listen for uevents from now on, as with pyudev: ``poll(timeout)``, or iterate."""
+        from daxemu.monitor import Monitor
+
         with self._operation():
             return Monitor(self._wiring)
 
