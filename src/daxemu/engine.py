@@ -432,8 +432,6 @@ class Engine(Launcher):
                 if self._state is not None:
                     steps.callback(self._state.close)
                 steps.callback(self._wiring.close_memories)
-                for recorder in tuple(self._recorders.values()):
-                    recorder.close()
                 for monitor in tuple(self._wiring.monitors):
                     steps.callback(monitor.close)
                 steps.callback(self._wiring.kmsg._close)
@@ -448,6 +446,8 @@ class Engine(Launcher):
                     steps.callback(self._core.shutdown)
                 for file in tuple(self._wiring.files):
                     steps.callback(file.close)
+                for recorder in tuple(self._recorders.values()):
+                    steps.callback(recorder.close)
                 for region in self._core.regions.values():
                     self._wiring.abandon(region)
 

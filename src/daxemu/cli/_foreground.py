@@ -30,11 +30,17 @@ _SI_KERNEL = 0x80
 
 
 def run_with(
-    make_engine: Callable[[], Engine], cmd: Sequence[str], env: Mapping[str, str], *, kmsg: bool = False
+    make_engine: Callable[[], Engine],
+    cmd: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    kmsg: bool = False,
+    ended: Callable[[int], None] | None = None,
 ) -> NoReturn:
     """Run a program with the devices of an engine that lives as long; end as the program did.
 
-    With ``kmsg`` the engine's log goes to stderr.
+    With ``kmsg`` the engine's log goes to stderr. ``ended`` is called with the exit status, that of
+    a signal being less than 0, while the devices are still there.
     """
     forwarded = set(signal.valid_signals()) - _NOT_FORWARDED
     original = signal.pthread_sigmask(signal.SIG_BLOCK, forwarded | {signal.SIGCHLD})
@@ -48,6 +54,8 @@ def run_with(
         gc.freeze()  # what the start has made stays until the end, which need not look for garbage in it either
         gc.enable()
         status = _accompany(pid, forwarded)
+        if ended is not None:
+            ended(os.waitstatus_to_exitcode(status))
     _end_alike(status)
 
 

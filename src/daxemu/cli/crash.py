@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from daxemu.cli._crash_explore import explore
+from daxemu.cli._crash_record import record
 from daxemu.cli._crash_show import show
 
 __all__ = ["command"]
@@ -16,4 +17,5 @@ def command() -> None:
 
 
 command.add_command(explore)
+command.add_command(record)
 command.add_command(show)
