@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import click
 
@@ -252,6 +252,14 @@ def _signature(function: Callable[..., Any]) -> str:
     return f"({', '.join(parts)}){returned}"
 
 
+def _fields(cls: Any) -> str:
+    """How a named tuple is made."""
+    types = get_type_hints(cls)
+    defaults = {name: f" = {value!r}" for name, value in cls._field_defaults.items()}
+    fields = [f"{name}: {types[name].__name__}{defaults.get(name, '')}" for name in cls._fields]
+    return f"({', '.join(fields)})"
+
+
 # Made by users; all other objects come from a method of another one.
 _CONSTRUCTIBLE = {"Engine", "Probe"}
 
@@ -286,7 +294,7 @@ def _class(cls: type) -> str:
     if issubclass(cls, Exception):
         heading += f"({', '.join(base.__name__ for base in cls.__bases__)})"
     elif cls.__name__ in _CONSTRUCTIBLE:
-        heading += _signature(cls.__init__)
+        heading += _fields(cls) if issubclass(cls, tuple) else _signature(cls.__init__)
     return "\n\n".join(filter(None, [f"### `{heading}`", _prose(cls), *_members(cls)]))
 
 

@@ -1,4 +1,4 @@
-"""The helper by which tests ask for client programs."""
+"""How tests ask for client programs."""
 
 import shutil
 

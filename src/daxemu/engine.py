@@ -35,6 +35,7 @@ from daxemu.kernel.region import DaxRegion as KernelRegion
 from daxemu.kmsg import Kmsg
 from daxemu.launch.start import Launcher
 from daxemu.plugins import find_store as find_backend
+from daxemu.plugins import hooks as load_hooks
 from daxemu.region import DaxRegion
 from daxemu.session.server import Handlers
 from daxemu.sysfs.tree import find_store
@@ -105,6 +106,7 @@ class Engine(Launcher):
         session: str | None = None,
         state: str | os.PathLike[str] | None = None,
     ) -> None:
+        load_hooks()  # what is wrong with a plugin is said now, not in the middle of something
         self._state: MachineState | None = None
         if state is not None:
             from daxemu.state.machine import MachineState

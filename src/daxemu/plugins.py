@@ -91,7 +91,7 @@ def load_plugins() -> pluggy.PluginManager:
 
     Those named in $DAXEMU_DISABLED_PLUGINS, separated by commas, are left out; with
     $DAXEMU_TRACE_HOOKS every call of a hook is printed to stderr. Raises UsageError naming the
-    plugin for a hook that does not exist or has a wrong signature.
+    plugin for a hook that does not exist or has a wrong signature, or that cannot be imported.
     """
     import pluggy
 
@@ -108,12 +108,24 @@ def load_plugins() -> pluggy.PluginManager:
     try:
         manager.load_setuptools_entrypoints(hookspecs.PROJECT)
         manager.check_pending()
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise UsageError(f"a plugin could not be imported: {error!r}; mend or uninstall it") from error
     except pluggy.PluginValidationError as error:
         name = manager.get_name(error.plugin) or getattr(error.plugin, "__name__", None)  # it may be unregistered again
         raise UsageError(f"plugin {name}: {' '.join(str(error).split())}") from error
+    except Exception as error:  # a module may raise anything
+        name = _first_not_loaded(manager)
+        remedy = f"mend or uninstall it, or set {DISABLED}={name}"
+        raise UsageError(f"plugin {name} could not be imported: {error!r}; {remedy}") from error
     return manager
+
+
+def _first_not_loaded(manager: pluggy.PluginManager) -> str:
+    """The plugin whose import has failed: they are loaded in order."""
+    from importlib import metadata
+
+    from daxemu.hookspecs import PROJECT
+
+    names = [entry.name for info in metadata.distributions() for entry in info.entry_points if entry.group == PROJECT]
+    return next((name for name in names if not manager.has_plugin(name) and not manager.is_blocked(name)), "unknown")
 
 
 def plugin_of(store: type[BackingStore]) -> object:

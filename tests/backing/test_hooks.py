@@ -101,6 +101,14 @@ def test_a_hook_that_is_not_as_specified_is_an_error_that_names_the_plugin(insta
             load_plugins()
 
 
+@pytest.mark.parametrize("text", ["raise ValueError('no drive')", "import no_such_module"])
+def test_a_plugin_that_cannot_be_imported_is_named_before_anything_is_made(installed, text):
+    installed(good=source(), broken=text)
+
+    with pytest.raises(UsageError, match=r"^plugin broken could not be .* or set DAXEMU_DISABLED_PLUGINS=broken$"):
+        Engine()
+
+
 def test_a_broken_plugin_does_not_keep_anybody_from_the_built_in_store(installed):
     installed(broken=source(arguments="config"))
 
