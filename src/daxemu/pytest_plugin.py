@@ -6,7 +6,9 @@ before a test asks for a device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -14,9 +16,14 @@ import pytest
 if TYPE_CHECKING:
     from daxemu.device import DaxDevice
     from daxemu.engine import Engine
+    from daxemu.mapping import DaxMapping
+    from daxemu.pmem.checks import Check
+    from daxemu.pmem.explorer import Exploration
     from daxemu.region import DaxRegion
 
-__all__ = ["DaxFactory", "DaxTemplate", "DaxTemplateFactory"]
+    Workload = Callable[[DaxMapping], object] | Sequence[str | os.PathLike[str]]
+
+__all__ = ["DaxCrash", "DaxFactory", "DaxTemplate", "DaxTemplateFactory"]
 
 _SETTINGS = {
     "size": ("64M", "bytes that a device or region offers"),
@@ -188,3 +195,56 @@ def dax_region(dax_factory: DaxFactory) -> DaxRegion:
 def dax_device(dax_region: DaxRegion) -> DaxDevice:
     """A device, /dev/dax0.0, over all of ``dax_region``: by default 64 MiB, 2 MiB aligned, nvdimm-backed."""
     return dax_region.devices[0] if dax_region.devices else dax_region.create_device()
+
+
+class DaxCrash:
+    """Tries what a power failure may leave of a device. Made by ``dax_crash``."""
+
+    def __init__(self, device: DaxDevice, directory: Path) -> None:
+        self.device = device
+        self._directory = directory
+        self._recordings = 0
+
+    def _do(self, workload: Workload) -> None:
+        if callable(workload):
+            with self.device.open() as file, file.mmap() as memory:
+                workload(memory)
+        else:
+            self.device.run([os.fspath(part) for part in workload], check=True)
+
+    def explore(
+        self,
+        workload: Workload,
+        check: Check,
+        *,
+        prepare: Workload | None = None,
+        fail: bool = True,
+        **options: Any,
+    ) -> Exploration:
+        """Record ``workload``, then try ``check`` on every state that a power failure meanwhile may have left.
+
+        ``workload`` is a callable that gets the mapped device, or a command; ``prepare`` as well, which is
+        done before and is durable. ``check`` and options are those of ``daxemu.pmem.explore``. The test fails if
+        a state does, and shows the fewest lines that must be missing for it; with ``fail=False`` it goes on.
+        """
+        from daxemu.pmem import Recording, explore
+        from daxemu.pmem.report import report_text
+
+        __tracebackhide__ = True
+        if prepare is not None:
+            self._do(prepare)
+        self._recordings += 1
+        directory = self._directory / f"{self._recordings}.daxcrash"
+        with self.device.record(directory):
+            self._do(workload)
+        with Recording(directory) as recording:
+            result = explore(recording, check, **options)
+            if fail and not result.ok:
+                pytest.fail("\n".join(report_text(result, recording.modules, command=False)), pytrace=False)
+        return result
+
+
+@pytest.fixture
+def dax_crash(dax_device: DaxDevice, tmp_path: Path) -> DaxCrash:
+    """Find what a power failure breaks: ``dax_crash.explore(workload, check)``, on the test's ``dax_device``."""
+    return DaxCrash(dax_device, tmp_path)

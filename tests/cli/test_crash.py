@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from daxemu.pmem.reader import Recording
+from tests.conftest import require_library
 from tests.pmem.recordings import line, make_recording
 from tests.pmem.test_explore import CHECK, RIGHT, WRONG
 
@@ -86,3 +87,53 @@ def test_no_recording_is_no_recording(tmp_path):
     result = crash("show", tmp_path)
     assert result.returncode == 2
     assert "make one by 'daxemu crash record'" in result.stderr
+
+
+PUBLISH = """
+#include <libpmem.h>
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+	char *memory = pmem_map_file(argv[1], 0, 0, 0, NULL, NULL);
+
+	if (!memory)
+		return 3;
+	if (strcmp(argv[2], "verify") == 0)
+		return memory[0] && strcmp(memory + 64, "value") != 0;
+	strcpy(memory + 64, "value");
+	pmem_flush(memory + 64, 6);
+	if (strcmp(argv[2], "right") == 0)
+		pmem_drain();
+	memory[0] = 1;
+	pmem_persist(memory, 1);
+	return 0;
+}
+"""
+
+
+def test_a_program_is_run_and_tried(tmp_path):
+    require_library("libpmem.h", "libpmem-dev")
+    (tmp_path / "publish.c").write_text(PUBLISH)
+    subprocess.run(["gcc", "-g", "-o", "publish", "publish.c", "-lpmem"], cwd=tmp_path, check=True)
+    program = tmp_path / "publish"
+    check = ("--size", "4M", "--jobs", 1, "--check", f"{program} /dev/dax0.0 verify")
+
+    right = crash("run", *check, "--", program, "/dev/dax0.0", "right")
+    assert (right.returncode, right.stderr) == (0, "")
+    assert right.stdout.startswith("No state fails: ")
+
+    kept = tmp_path / "kept"
+    wrong = crash("run", *check, "--keep", kept, "--json", "--", program, "/dev/dax0.0", "wrong")
+    assert (wrong.returncode, wrong.stderr) == (1, "")
+    missing = [(line["offset"], line["site"]) for line in json.loads(wrong.stdout)["failures"][0]["missing"]]
+    assert missing == [(64, "publish.c:14")]
+    assert "publish.c:14" in crash("show", kept).stdout
+
+
+@pytest.mark.parametrize(("program", "text"), [("true", "has no events"), ("no-such-program-here", "no such program")])
+def test_what_cannot_be_run_ends_with_2(program, text):
+    result = crash("run", "--check", "true {image}", "--", program)
+
+    assert result.returncode == 2
+    assert text in result.stderr

@@ -94,8 +94,12 @@ def explore_and_tell(
     as_json_: bool,
     html: str | None,
     state: str | None = None,
+    again: bool = True,
 ) -> int:
-    """Explore with a progress line, print the report; the exit status."""
+    """Explore with a progress line, print the report; the exit status.
+
+    With ``again`` it says how to see each failure again.
+    """
     try:
         command = shlex.split(check)
     except ValueError as error:
@@ -117,7 +121,7 @@ def explore_and_tell(
     if as_json_:
         print(json.dumps(as_json(result, recording), indent=2))
     else:
-        print("\n".join(report_text(result, recording.modules)))
+        print("\n".join(report_text(result, recording.modules, command=again)))
     return 0 if result.ok else 1
 
 

@@ -6,6 +6,7 @@ import click
 
 from daxemu.cli._crash_explore import explore
 from daxemu.cli._crash_record import record
+from daxemu.cli._crash_run import run
 from daxemu.cli._crash_show import show
 
 __all__ = ["command"]
@@ -18,4 +19,5 @@ def command() -> None:
 
 command.add_command(explore)
 command.add_command(record)
+command.add_command(run)
 command.add_command(show)
