@@ -83,14 +83,14 @@ def milliseconds(function: Callable[[], object]) -> Callable[[], float]:
 
 
 @cache
-def compile_program(name: str) -> Path:
+def compile_program(name: str, *libraries: str) -> Path:
     """Compile a C file beside this one with the compiler that Python was built for, or cc."""
     directory = tempfile.TemporaryDirectory(prefix="daxemu-benchmark-")
     _kept.append(directory)
     program = Path(directory.name) / name
     source = Path(__file__).with_name(f"{name}.c")
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")[:1]
-    subprocess.run([*compiler, "-O2", "-pthread", "-o", program, source], check=True)
+    subprocess.run([*compiler, "-O2", "-pthread", "-o", program, source, *libraries], check=True)
     return program
 
 

@@ -85,6 +85,17 @@ def test_a_program_that_goes_on_after_the_recording_is_not_disturbed(device, dur
     assert program.wait(60) == 0
 
 
+def test_programs_at_the_same_time_lose_nothing(device, durable, tmp_path):
+    program = f"{durable} /dev/dax0.0 {'persist drain ' * 2000}"
+    record(device, tmp_path / "rec", "sh", "-c", f"{program} & {program} & {program} & wait")
+    log = events(tmp_path / "rec")
+    assert [event.seq for event in log] == [*range(1, len(log) + 1)]
+    for thread in range(3):
+        told = [event.type for event in log if event.thread == thread and event.type != 1]
+        assert told == [2, 3, 3] * 2000
+    assert sorted(event.offset for event in log if event.type == 1) == [512 * n for n in range(2000)]
+
+
 def test_libpmem2_hands_out_functions_that_are_recorded(device, compiled, tmp_path):
     require_library("libpmem2.h", "libpmem2-dev")
     shown = record(device, tmp_path / "rec", compiled("pmdk_pmem2", "-lpmem2"), "/dev/dax0.0")

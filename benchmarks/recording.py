@@ -1,0 +1,46 @@
+"""How much slower are programs while a device is recorded."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+
+from harness import Row, compile_program, interleave, ratio
+
+from daxemu import Engine
+
+_WORK = {
+    # How many, the budget, and what pmemcheck takes.
+    "tree": ("libpmemobj tree, 64 MiB", 10_000, 1.5, "pmemcheck: 24"),
+    "log": ("libpmem log, 16 MiB", 60_000, 2.0, "pmemcheck: 20"),
+}
+_SIZES = {"tree": "64M", "log": "16M"}
+
+
+def measure(*, quick: bool) -> Iterator[Row]:
+    """Processor time of a libpmemobj and of a libpmem program, recorded : not recorded."""
+    try:
+        program = compile_program("recording", "-lpmem", "-lpmemobj")
+    except subprocess.CalledProcessError:
+        return  # there is no PMDK to compile with
+    for kind, (what, count, budget, detail) in _WORK.items():
+        arguments = [program, kind, "/dev/dax0.0", str(count // 4 if quick else count)]
+        variants = {
+            "plain": partial(_run, arguments, kind, recorded=False),
+            "recorded": partial(_run, arguments, kind, recorded=True),
+        }
+        samples = interleave(3 if quick else 9, variants)
+        yield Row(
+            "recording", f"{what}, recorded : not", ratio(samples, "recorded", "plain"), budget=budget, detail=detail
+        )
+
+
+def _run(arguments: list[object], kind: str, *, recorded: bool) -> float:
+    """Seconds of processor time, of a program on a new device."""
+    with Engine() as engine:
+        device = engine.add_region(_SIZES[kind]).devices[0]
+        if recorded:
+            device.record()
+        done = device.run([*map(str, arguments)], check=True, capture_output=True, text=True)
+        return float(done.stdout)
