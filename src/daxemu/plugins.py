@@ -58,15 +58,17 @@ def _is_any_installed() -> bool:
 
 
 def _has_plugins(directory: str) -> bool:
-    path = Path(directory)
-    if path.is_file():  # an archive: let importlib look into it
+    try:
+        with os.scandir(directory or ".") as entries:
+            infos = [entry.path for entry in entries if entry.name.endswith((".dist-info", ".egg-info"))]
+    except NotADirectoryError:  # an archive: let importlib look into it
         return True
-    with suppress(OSError):  # sys.path may name what is not there
-        for info in path.iterdir():
-            if info.suffix in (".dist-info", ".egg-info"):
-                with suppress(OSError):  # a distribution without any
-                    if b"[daxemu]" in (info / "entry_points.txt").read_bytes():
-                        return True
+    except OSError:  # sys.path may name what is not there
+        return False
+    for info in infos:
+        with suppress(OSError):  # a distribution without any
+            if b"[daxemu]" in Path(info, "entry_points.txt").read_bytes():
+                return True
     return False
 
 
