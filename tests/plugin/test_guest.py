@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from daxemu import Engine
+
 USES_DEVICES = """
 import pytest
 
@@ -100,6 +102,8 @@ def test_a_store_that_does_not_work_here_skips_the_test_and_says_what_would_help
 
 def test_a_test_that_fails_and_closes_nothing_leaves_nothing(pytester, runtime_dir):
     pytester.makepyfile(UNTIDY)
+    with Engine() as engine:  # the store opens its tmpfs once in a process
+        engine.add_region("2M")
     before = os.listdir("/proc/self/fd")
 
     pytester.runpytest_inprocess().assert_outcomes(failed=1)
