@@ -55,6 +55,11 @@ def change(path, at, data):
         file.write(data)
 
 
+def describe(path, **values):
+    meta = json.loads((path / "meta.json").read_text())
+    (path / "meta.json").write_text(json.dumps(meta | values))
+
+
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
@@ -63,6 +68,8 @@ def change(path, at, data):
         (lambda path: (path / "meta.json").write_text('{"version": 9}'), "version is 9"),
         (lambda path: (path / "meta.json").write_text('{"version": 1}'), "does not say device"),
         (lambda path: os.truncate(path / "base", 64), "base has 64 bytes"),
+        (lambda path: describe(path, modules=[{"start": 0}]), "a module without 'end'"),
+        (lambda path: describe(path, size="1M"), "the device 1M"),
         (lambda path: (path / "log").unlink(), "No such file"),
         (lambda path: os.truncate(path / "log", 3), "fewer than its header"),
         (lambda path: os.truncate(path / "log", 100), "ends inside the event"),

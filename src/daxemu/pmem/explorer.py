@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -219,6 +220,22 @@ def _explore_part(task: _Task, points: Sequence[int]) -> _Part:
     return walker.explore(points)
 
 
+def _begin_worker() -> None:
+    """A worker of our own that is told to stop ends the check that runs, cleans up, and takes no other part."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _work(task: _Task, points: Sequence[int]) -> _Part:
+    try:
+        return _explore_part(task, points)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _close_walkers(task.key)
+        os._exit(1)  # an exception would only be sent to the parent, and the next part begun
+
+
 def _close_walkers(key: str) -> None:
     for mine in [mine for mine in _walkers if mine[0] == key]:
         _walkers.pop(mine).close()
@@ -229,23 +246,30 @@ def _parts(task: _Task, points: list[int], executor: Executor | None, jobs: int)
     if executor is None and jobs > 1 and len(points) > 1:
         _refuse_unpicklable(task.check)
         context = multiprocessing.get_context("spawn")  # a process with threads is not to be forked
-        with ProcessPoolExecutor(min(jobs, len(points)), mp_context=context) as pool:
-            yield from _parts(task, points, pool, jobs)
+        workers = min(jobs, len(points))
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
+            yield from _submitted(task, points, pool, jobs, _work)
         return
     try:
         if executor is None:
             for point in points:
                 yield _explore_part(task, [point])
             return
-        waiting = [executor.submit(_explore_part, task, part) for part in chunks(points, jobs)]
-        try:
-            for future in as_completed(waiting):
-                yield future.result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        yield from _submitted(task, points, executor, jobs, _explore_part)
     finally:
         _close_walkers(task.key)
+
+
+def _submitted(
+    task: _Task, points: list[int], executor: Executor, jobs: int, work: Callable[[_Task, Sequence[int]], _Part]
+) -> Iterator[_Part]:
+    waiting = [executor.submit(work, task, part) for part in chunks(points, jobs)]
+    try:
+        for future in as_completed(waiting):
+            yield future.result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _refuse_unpicklable(check: Check) -> None:

@@ -72,7 +72,10 @@ class Recording:
         self.command: list[str] = meta.get("command") or []
         self.status: int | None = meta.get("status")
         self.sources: list[str] = meta.get("sources") or []
-        self.modules = [Module(m["start"], m["end"], m["offset"], m["path"]) for m in meta.get("modules") or []]
+        try:
+            self.modules = [Module(m["start"], m["end"], m["offset"], m["path"]) for m in meta.get("modules") or []]
+        except (KeyError, TypeError) as error:
+            raise self._refuse(f"meta.json: a module without {error}") from None
         self._log = self._map_log()
         self.seqs = array("Q")
         self.fences = array("Q")
@@ -126,7 +129,7 @@ class Recording:
         missing = [name for name in ("device", "size", "align", "domain") if name not in meta]
         if missing:
             raise self._refuse(f"meta.json does not say {', '.join(missing)}")
-        if size != meta["size"]:
+        if size != meta["size"] or not size:
             raise self._refuse(f"base has {size} bytes, the device {meta['size']}")
         return meta
 
