@@ -1,12 +1,15 @@
 """daxemu crash: recordings are shown, and explored by commands."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from daxemu.pmem.reader import Recording
+from tests.cli.conftest import PATIENCE, until
 from tests.conftest import require_library
 from tests.pmem.recordings import line, make_recording
 from tests.pmem.test_explore import CHECK, RIGHT, WRONG
@@ -137,3 +140,15 @@ def test_what_cannot_be_run_ends_with_2(program, text):
 
     assert result.returncode == 2
     assert text in result.stderr
+
+
+def test_an_interrupt_is_no_answer_and_leaves_no_check_behind(tmp_path, wrong):
+    pid = tmp_path / "pid"
+    check = f"sh -c 'echo $$ > {pid}.new && mv {pid}.new {pid} && exec sleep 1000' {{image}}"
+    command = [sys.executable, "-m", "daxemu", "crash", "explore", str(wrong), "--jobs", "1", "--check", check]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        until(pid.exists)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)

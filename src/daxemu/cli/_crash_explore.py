@@ -23,6 +23,8 @@ from daxemu.pmem.report import as_json, report_text
 
 __all__ = ["EXPLORING", "explore", "explore_and_tell"]
 
+_INTERRUPTED = 130  # as shells answer for SIGINT: neither 0 nor 1 has been found out
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _OPTIONS = (
@@ -104,18 +106,21 @@ def explore_and_tell(
         command = shlex.split(check)
     except ValueError as error:
         raise UsageError(f"--check {check!r}: {error}") from None
-    with _ProgressLine() as line:
-        result = explore_states(
-            recording,
-            command,
-            points=parse_points(points),
-            limit=limit,
-            seed=seed,
-            jobs=jobs or len(os.sched_getaffinity(0)),
-            timeout=timeout,
-            state=state,
-            progress=line.show,
-        )
+    try:
+        with _ProgressLine() as line:
+            result = explore_states(
+                recording,
+                command,
+                points=parse_points(points),
+                limit=limit,
+                seed=seed,
+                jobs=jobs or len(os.sched_getaffinity(0)),
+                timeout=timeout,
+                state=state,
+                progress=line.show,
+            )
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     if html:
         Path(html).write_text(report_page(result, recording), encoding="utf-8")
     if as_json_:
