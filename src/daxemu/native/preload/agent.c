@@ -180,6 +180,9 @@ static size_t tls_below(void)
 	return depth + 256 > TLS_BELOW ? (depth + 256 + 4095) & ~4095L : TLS_BELOW;
 }
 
+/* AddressSanitizer remembers the frames that a parent's agent was in when its stack was at this address. */
+extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
+
 static int start(int sock)
 {
 	/* Descriptors are shared at first and then no more: tools that watch threads know no other kind. */
@@ -191,6 +194,8 @@ static int start(int sock)
 
 	if (area == MAP_FAILED)
 		return -errno;
+	if (__asan_unpoison_memory_region)
+		__asan_unpoison_memory_region(area, size);
 	agent.sock = sock;
 	agent.ready = 0;
 	tid = raw_clone(flags, area + STACK, make_tls(area + STACK + below));
