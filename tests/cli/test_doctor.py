@@ -37,13 +37,22 @@ def test_on_a_machine_where_all_works_every_check_has_its_tick(doctor):
 
 
 def test_what_does_not_work_is_marked_and_fails(doctor, tmp_path, monkeypatch):
+    monkeypatch.setenv("DAXEMU_SESSIONS_DIR", str(tmp_path / "absent"))
+
+    status, findings = doctor()
+
+    assert status == 1
+    assert findings["session directory"][0] == "✗"
+
+
+def test_a_store_that_is_not_set_up_is_told_and_fails_nothing(doctor, tmp_path, monkeypatch):
     install(tmp_path, "tape", "2.5", TAPE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
     status, findings = doctor()
 
-    assert status == 1
-    assert findings["backend tape"] == ("✗", "no tape in [drive0]; insert one")
+    assert status == 0
+    assert findings["backend tape"] == ("", "no tape in [drive0]; insert one")
 
 
 def test_a_dynamic_program_can_be_reached(doctor):

@@ -15,6 +15,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from daxemu._core import Mapping, sync_mappings
+from daxemu.backing.tmpfs import TmpfsStore
 from daxemu.launch.elf import Program, find_program, inspect_program
 from daxemu.plugins import registered_stores
 from daxemu.session.directory import sessions_root
@@ -111,7 +112,8 @@ def check_host() -> list[Finding]:
     ]
     for store in registered_stores():
         probe = store.probe()
-        findings.append(Finding(f"backend {store.name}", str(probe), probe.available))
+        missing = False if store.name == TmpfsStore.name else None  # others may wait to be set up
+        findings.append(Finding(f"backend {store.name}", str(probe), probe.available or missing))
     return findings
 
 
