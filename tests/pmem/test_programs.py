@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -113,3 +114,23 @@ def test_transactions_of_libpmemobj_survive_as_they_should(device, compiled, tmp
         device.power_fail()
     shown = device.run([obj, "/dev/dax0.0", "read"], check=True, capture_output=True, text=True)
     assert shown.stdout == "read: found 7 14\n"
+
+
+HIDDEN = """
+import ctypes
+obj = ctypes.CDLL("libpmemobj.so.1")
+obj.pmemobj_create.restype = ctypes.c_void_p
+obj.pmemobj_create.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint]
+assert obj.pmemobj_create(b"/dev/dax0.0", b"layout", 0, 0)
+"""
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_library_that_was_loaded_out_of_others_sight_works(device, compiled, tmp_path, recorded):
+    require_library("libpmemobj.h", "libpmemobj-dev")
+    if recorded:
+        device.record(tmp_path / "rec")
+    device.run([sys.executable, "-c", HIDDEN], check=True, timeout=30)
+    if recorded:
+        device._recorder.close()
+        assert "fence" in told(tmp_path / "rec")

@@ -181,13 +181,26 @@ void dx_record_fence(const void *site)
 		dx_pmem_fence(&dx_recording, actor);
 }
 
+/* The function of that name in an object that is loaded, or in what it needs; but not ours. */
+static void *find_in(const char *path, const char *name)
+{
+	void *object = dlopen(path, RTLD_LAZY | RTLD_NOLOAD), *function = object ? dlsym(object, name) : NULL;
+	Dl_info theirs, ours;
+
+	if (!function || !dladdr(function, &theirs) || !dladdr(&dx_recording, &ours) || theirs.dli_fbase == ours.dli_fbase)
+		return NULL;
+	return function;
+}
+
 SLOW void *dx_find_behind(const char *name, const void *site)
 {
-	void *function = dlsym(RTLD_NEXT, name), *object;
+	void *function = dlsym(RTLD_NEXT, name);
 	Dl_info caller;
 
-	if (!function && dladdr(site, &caller) && (object = dlopen(caller.dli_fname, RTLD_LAZY | RTLD_NOLOAD)))
-		function = dlsym(object, name);
+	if (!function)
+		function = find_in(strncmp(name, "pmem2_", 6) == 0 ? "libpmem2.so.1" : "libpmem.so.1", name);
+	if (!function && dladdr(site, &caller))
+		function = find_in(caller.dli_fname, name);
 	if (!function)
 		abort(); /* whoever calls it has it */
 	return function;
