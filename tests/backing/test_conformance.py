@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from daxemu import Engine
 from daxemu.backing.file import FileStore
 from daxemu.backing.tmpfs import TmpfsStore
 from daxemu.testing import BackingStoreSuite
@@ -108,3 +109,35 @@ def test_a_store_that_does_not_work_here_is_skipped_and_fails_in_ci(pytester, mo
     pytester.runpytest("-rs").stdout.fnmatch_lines(["SKIPPED * no tape in drive; insert one"])
     monkeypatch.setenv("CI", "true")
     pytester.runpytest().stdout.fnmatch_lines(["*backend 'tmpfs' does not work here: no tape in drive; insert one*"])
+
+
+def test_bytes_that_stayed_are_not_overwritten_by_what_was_given_up_before(tmp_path):
+    backend = f"file:{tmp_path}"
+    with Engine() as engine:
+        device = engine.add_region("8M", provider="hmem", backend=backend).create_device("8M")
+        with device.open() as file, file.mmap() as memory:
+            memory[6 << 20 : (6 << 20) + 3] = b"old"
+        device.resize("4M")
+        device.resize("8M")
+        with device.open() as file, file.mmap() as memory:
+            memory[6 << 20 : (6 << 20) + 3] = b"new"
+    with Engine() as engine:
+        device = engine.add_region("8M", provider="hmem", backend=backend, idle=False).devices[0]
+        with device.open() as file, file.mmap() as memory:
+            assert memory[6 << 20 : (6 << 20) + 3] == b"new"
+
+
+def test_a_namespace_that_was_disabled_keeps_what_was_written_since(tmp_path):
+    backend, unbind = f"file:{tmp_path}", "/sys/bus/nd/drivers/dax_pmem"
+    with Engine() as engine:
+        device = engine.add_region("4M", backend=backend).devices[0]
+        for text in (b"old", b"new"):
+            with device.open() as file, file.mmap() as memory:
+                memory[0:3] = text
+            if text == b"old":
+                engine.write_attribute(f"{unbind}/unbind", "dax0.0")
+                engine.write_attribute(f"{unbind}/bind", "dax0.0")
+    with Engine() as engine:
+        device = engine.add_region("4M", backend=backend).devices[0]
+        with device.open() as file, file.mmap() as memory:
+            assert memory[0:3] == b"new"

@@ -125,17 +125,19 @@ class RegionMemory:
         for piece in pieces:
             self.store.discard(self._fd, piece.start, piece.length)
 
-    def make(self, label: str, size: int) -> int:
-        """Make a file for a device, or open the one that it had."""
-        if self.restoring and (left := self.store.open(label)) is not None:
-            return left
+    def make(self, label: str, size: int) -> tuple[int, bool]:
+        """Make a file for a device, or open the one that an earlier session left with its bytes; was it there?"""
+        if self.store.persistent and (left := self.store.open(label)) is not None:
+            if self.restoring or self.store.size(left) == size:
+                return left, size > 0
+            self.store.destroy(left)
         fd = self.store.create(label, size)
         try:
             self.ensure(fd, size)
         except BaseException:
             self.store.destroy(fd)
             raise
-        return fd
+        return fd, False
 
     def ensure(self, fd: int, size: int) -> None:
         """Take memory for all of a device's file, if that is how devices are here."""
@@ -154,16 +156,17 @@ class DeviceMemory(BackingFile):
 
     def __init__(self, memory: RegionMemory, device: DevDax) -> None:
         with _refusals(memory.store):
-            super().__init__(memory.make(device.name, device.size), memory.store)
+            fd, left = memory.make(device.name, device.size)
+            super().__init__(fd, memory.store)
             self._memory = memory
             self._device = device
             self._held = _pieces(device, device.size, memory.start)
             self._aside = -1
             try:
-                if not memory.restoring:
-                    memory.fetch(self, self._held)
-                elif device.size:
+                if memory.restoring and device.size:
                     self.recover()
+                elif not (memory.restoring or left):
+                    memory.fetch(self, self._held)
             except BaseException:
                 self.close()
                 raise

@@ -57,18 +57,13 @@ class PmemStore(BackingStore):
 
         EBUSY: it is another device's. EINVAL: it is there with another size.
         """
-        fd = self._place.open()
+        fd = self._take()
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             there = self.size(fd)
             if there and there != size:
-                raise OSError(
-                    errno.EINVAL, f"{self.where} has {format_size(there)}; make the region size={format_size(there)}"
-                )
+                has = format_size(there)
+                raise OSError(errno.EINVAL, f"{self.where} has {has}; make the region size={has}")
             self.resize(fd, size)
-        except BlockingIOError:
-            os.close(fd)
-            raise OSError(errno.EBUSY, f"{self.where} is another emulated device's memory") from None
         except BaseException:
             os.close(fd)
             raise
@@ -84,8 +79,16 @@ class PmemStore(BackingStore):
         """Return what an earlier session left, if that is what stays here."""
         if not self.persistent or not os.access(self.where, os.F_OK):
             return None
+        return self._take()
+
+    def _take(self) -> int:
+        """Open it, for this device alone."""
         fd = self._place.open()
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise OSError(errno.EBUSY, f"{self.where} is another emulated device's memory") from None
         return fd
 
     def resize(self, fd: int, size: int) -> None:
