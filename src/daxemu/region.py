@@ -46,17 +46,17 @@ class DaxRegion(Launcher):
         """The kernel's dax region. An NVDIMM has a new one each time that its namespace becomes a device."""
         now = self._hardware.dax_region() if isinstance(self._hardware, NdRegion) else self._hardware
         if now is not None and now is not self._last:
-            self._last = now
-            self._adopt(now)
+            before, self._last = self._last, now
+            self._adopt(now, before)
         return self._last
 
     @property
     def _is_static(self) -> bool:
         return isinstance(self._hardware, NdRegion) or self._hardware.is_static
 
-    def _adopt(self, region: KernelRegion) -> None:
+    def _adopt(self, region: KernelRegion, before: KernelRegion | None) -> None:
         """The devices have come back as other objects of the model."""
-        known = {facade.name: facade for facade in self._facades.values()}
+        known = {facade.name: facade for device, facade in self._facades.items() if device.region is before}
         self._facades = {}
         for device in region.children.values():
             if device.name in known:
@@ -125,6 +125,8 @@ class DaxRegion(Launcher):
         return list(self._region.children.values()) if self._region is not None else []
 
     def _facade(self, device: DevDax) -> DaxDevice:
+        if self._region is device.region and device in self._facades:  # after those that have come back were adopted
+            return self._facades[device]
         return self._facades.setdefault(device, DaxDevice(self, device))
 
     def create_device(self, size: int | str | None = None) -> DaxDevice:

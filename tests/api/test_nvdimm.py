@@ -3,6 +3,7 @@
 import pytest
 
 from daxemu import Engine, KernelError, UsageError
+from daxemu.plugins import load_plugins
 
 M, G = 1 << 20, 1 << 30
 HOME = "/sys/devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0/region0"
@@ -62,7 +63,11 @@ def test_a_namespace_that_its_alignment_leaves_nothing_of(engine):
     assert engine.add_region(raw="64M").devices[0].name == "dax0.0"
 
 
-def test_a_namespace_is_taken_from_its_driver_and_given_back(engine):
+@pytest.mark.parametrize("told", [False, True], ids=["", "plugins are told"])
+def test_a_namespace_is_taken_from_its_driver_and_given_back(engine, told):
+    load_plugins.cache_clear()
+    if told:
+        load_plugins()
     region = engine.add_region("4M")
     device = region.devices[0]
     with device.open() as file, file.mmap() as memory:
