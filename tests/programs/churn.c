@@ -32,9 +32,11 @@ static void on_bus(int number)
 /* Raw system calls: nobody takes notice of these. */
 static void *map(int raw, void *at, int prot, int flags, int fd, off_t offset)
 {
+	if (!(flags & MAP_FIXED_NOREPLACE))
+		flags |= MAP_FIXED;
 	if (raw)
-		return (void *)syscall(SYS_mmap, at, SIZE, prot, flags | MAP_FIXED, fd, offset);
-	return mmap(at, SIZE, prot, flags | MAP_FIXED, fd, offset);
+		return (void *)syscall(SYS_mmap, at, SIZE, prot, flags, fd, offset);
+	return mmap(at, SIZE, prot, flags, fd, offset);
 }
 
 static void complain(const char *what)
@@ -69,14 +71,23 @@ static void use_own(char *at, char value)
 				complain("memory that is no device's has changed");
 }
 
+/* Addresses for a mapping of the device, which nobody else has. */
+static char *place(void)
+{
+	char *area = mmap(NULL, 2 * SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (area == MAP_FAILED)
+		abort();
+	return (char *)(((unsigned long)area + SIZE - 1) & -(unsigned long)SIZE);
+}
+
 static void *churn(void *argument)
 {
 	unsigned seed = (unsigned long)argument + 1;
 	int file = memfd_create("own", 0);
-	char *area = mmap(NULL, 2 * SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	char *at = (char *)(((unsigned long)area + SIZE - 1) & -(unsigned long)SIZE);
+	char *at = place();
 
-	if (file < 0 || ftruncate(file, 2 * SIZE) || area == MAP_FAILED)
+	if (file < 0 || ftruncate(file, 2 * SIZE))
 		return NULL;
 	while (!stop) {
 		int raw = rand_r(&seed) % 2, kind = rand_r(&seed) % 4, readable = rand_r(&seed) % 2;
@@ -84,9 +95,11 @@ static void *churn(void *argument)
 		if (map(raw, at, readable ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, readable ? device_ro : device, 0) != at)
 			continue; /* dead */
 		use_device(at);
-		if (kind == 0 && !(raw ? syscall(SYS_munmap, at, SIZE) : munmap(at, SIZE)))
-			map(raw, at, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		else if (kind == 1 && !raw) /* by system calls of its own there is a moment that docs/explanation/limits.md tells of */
+		if (kind == 0 && !(raw ? syscall(SYS_munmap, at, SIZE) : munmap(at, SIZE))) {
+			/* Somebody else's mapping may have come into the hole: that is not ours to replace. */
+			if (map(raw, at, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != at)
+				at = place();
+		} else if (kind == 1 && !raw) /* by system calls of its own there is a moment that docs/explanation/limits.md tells of */
 			map(0, at, PROT_READ | PROT_WRITE, MAP_SHARED, file, SIZE);
 		else
 			map(raw, at, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
