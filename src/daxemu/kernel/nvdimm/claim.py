@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, ClassVar
 
 from daxemu.errors import KernelError
-from daxemu.kernel.nvdimm.device import NdDevice
+from daxemu.kernel.nvdimm.device import NdRegionChild
 
 if TYPE_CHECKING:
     from daxemu.kernel.nvdimm.namespace import Namespace
@@ -19,7 +19,7 @@ __all__ = ["CLAIMS", "SECTOR_SIZES", "BttClaim", "Claim", "DaxClaim", "PfnClaim"
 SECTOR_SIZES = (512, 520, 528, 4096, 4104, 4160, 4224)
 
 
-class Claim(NdDevice):
+class Claim(NdRegionChild):
     """A device ``<kind><region>.<number>`` that a namespace is given to. The idle newest one is the region's seed.
 
     ``mode`` is where a page map is kept, ``none`` until it is set; ``uuid`` is 16 bytes.
@@ -37,21 +37,6 @@ class Claim(NdDevice):
         self.mode = "none"
         self.align = 2 << 20
         self.sector_size = 0
-
-    @property
-    def home(self) -> str:
-        """Its path below /sys."""
-        return f"{self.region.home}/{self.name}"
-
-    @property
-    def target_node(self) -> int:
-        """The region's."""
-        return self.region.target_node
-
-    @property
-    def numa_node(self) -> int:
-        """The region's."""
-        return self.region.numa_node
 
     def must_be_unbound(self) -> None:
         """EBUSY: a driver has it."""

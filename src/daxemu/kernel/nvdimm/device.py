@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from daxemu.kernel.ids import Devt
     from daxemu.kernel.nvdimm.bus import NvdimmBus
     from daxemu.kernel.nvdimm.drivers import NdDriver
+    from daxemu.kernel.nvdimm.region import NdRegion
 
-__all__ = ["NdDevice"]
+__all__ = ["NdDevice", "NdRegionChild"]
 
 
 class NdDevice:
@@ -64,3 +65,24 @@ class NdDevice:
     def modalias(self) -> str:
         """By which a driver is found."""
         return f"nd:t{self.type_number}"
+
+
+class NdRegionChild(NdDevice):
+    """What hangs on a region: its namespace, and what may claim that."""
+
+    region: NdRegion
+
+    @property
+    def home(self) -> str:
+        """Its path below /sys."""
+        return f"{self.region.home}/{self.name}"
+
+    @property
+    def target_node(self) -> int:
+        """The region's."""
+        return self.region.target_node
+
+    @property
+    def numa_node(self) -> int:
+        """The region's."""
+        return self.region.numa_node

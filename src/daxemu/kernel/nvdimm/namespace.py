@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from daxemu.errors import KernelError
-from daxemu.kernel.nvdimm.device import NdDevice
+from daxemu.kernel.nvdimm.device import NdRegionChild
 from daxemu.kernel.nvdimm.infoblock import INFO_OFFSET, INFO_SIZE, InfoBlock
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SMALLEST_CLAIMED = 16 << 20
 _MODES = {"btt": "safe", "pfn": "memory", "dax": "dax"}
 
 
-class Namespace(NdDevice):
+class Namespace(NdRegionChild):
     """``namespace<region>.0``, over all of a region; unlabelled, so its size is fixed.
 
     Raw, it is a block device; claimed, it belongs to a btt, pfn or dax. ``force_raw``: its info block
@@ -38,21 +38,6 @@ class Namespace(NdDevice):
         self.force_raw = False
         self.claim: Claim | None = None
         self.disk: Disk | None = None
-
-    @property
-    def home(self) -> str:
-        """Its path below /sys."""
-        return f"{self.region.home}/{self.name}"
-
-    @property
-    def target_node(self) -> int:
-        """The region's."""
-        return self.region.target_node
-
-    @property
-    def numa_node(self) -> int:
-        """The region's."""
-        return self.region.numa_node
 
     @property
     def start(self) -> int:
