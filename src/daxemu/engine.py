@@ -38,7 +38,6 @@ from daxemu.plugins import find_store as find_backend
 from daxemu.plugins import hooks as load_hooks
 from daxemu.region import DaxRegion
 from daxemu.session.server import Handlers
-from daxemu.sysfs.tree import find_store
 from daxemu.units import format_size, parse_size
 from daxemu.wiring import Wiring
 
@@ -362,6 +361,7 @@ class Engine(Launcher):
             handlers = Handlers(
                 store=self._store,
                 may_open=self._may_open,
+                show_tree=self._show_tree,
                 show_machine=self._show_machine,
                 command=self._command,
                 open_disk=self._open_disk,
@@ -395,6 +395,8 @@ class Engine(Launcher):
 
     def _store(self, path: str, data: bytes) -> None:
         """One write of an attribute. The kernel ends the text at the first zero byte."""
+        from daxemu.sysfs.tree import find_store
+
         text = data.partition(b"\0")[0].decode(errors="replace")
         with self._operation() as core:
             error = 0
@@ -416,6 +418,11 @@ class Engine(Launcher):
             for device in core.bus.devices.values():
                 if device.devt.minor == minor and device.alive:
                     self._wiring.tell_broken(device, (first, end), pid)
+
+    def _show_tree(self) -> None:
+        with self._operation() as core:
+            if self._wiring.session is not None:
+                self._wiring.session.show_tree(core)
 
     def _show_machine(self) -> None:
         with self._operation() as core:

@@ -211,13 +211,7 @@ class Wiring:
         if self.session is None:
             session = Session(major=core.major, flavour=core.flavour, handlers=handlers, name=name)
             try:
-                session.show_bus(core.bus)
-                for nvdimm in core.nvdimm.regions.values() if core.nvdimm is not None else ():
-                    session.show_nvdimm(nvdimm)
-                for region in core.regions.values():
-                    session.show_region(region)
-                for device in core.bus.devices.values():
-                    session.show_device(device)
+                session.show(core)
             except BaseException:
                 session.close()
                 raise

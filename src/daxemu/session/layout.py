@@ -65,6 +65,7 @@ __all__ = [
     "REGISTER_NODE",
     "SHOWN_ON_DEMAND",
     "SHOW_MACHINE",
+    "SHOW_TREE",
     "STORE",
     "STORE_MOST",
     "SYNC",
@@ -115,11 +116,11 @@ class Record(NamedTuple):
         return f"struct {self.name} {{\n{body}}};\n{size}"
 
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 TABLE_MAGIC = 0x3154584144  # "DAXT1"
 MESSAGE_MAGIC = 0x44584D31
 
-# ``seq`` is odd while a writer is at work; readers copy, then look again.
+# ``seq`` is odd while a writer is at work; readers copy, then look again. ``shows_tree``: SHOW_TREE was there.
 HEADER = Record(
     "table_header",
     {
@@ -137,7 +138,7 @@ HEADER = Record(
         "poison_serial": "I",
         "asks": "Q",
         "nr_others": "I",
-        "unused": "I",
+        "shows_tree": "I",
     },
 )
 
@@ -215,7 +216,9 @@ REGISTER_NODE = 3
 SYNC = 4
 # STORE carries an attribute's path below /, a zero byte, and what is written to it.
 STORE = 5
-# SHOW_MACHINE has what is below SHOWN_ON_DEMAND written, or brought up to date; few programs look there.
+# SHOW_TREE has the files below /sys written, which no program needs that does not look there. SHOW_MACHINE has
+# what is below SHOWN_ON_DEMAND written too, or brought up to date; even fewer look there.
+SHOW_TREE = 13
 SHOW_MACHINE = 7
 STORE_MOST = 4096
 # LOG carries a REFUSAL and the program's name: why a mapping was refused, for the kernel's log.

@@ -23,23 +23,24 @@ __all__ = ["Handlers", "Server"]
 # The longest path and the most data; or a command.
 _LONGEST = layout.MESSAGE.size + max(4096 + 1 + layout.STORE_MOST, layout.COMMAND_MOST)
 _WITH_BODY = {layout.STORE, layout.COMMAND, layout.OPEN_DISK, layout.IOCTL, layout.HWPOISON}
-_SLOW = _WITH_BODY | {layout.ASK_TO_OPEN, layout.SHOW_MACHINE}
+_SLOW = _WITH_BODY | {layout.ASK_TO_OPEN, layout.SHOW_TREE, layout.SHOW_MACHINE}
 
 
 class Handlers(NamedTuple):
     """What carries out requests that may take the engine's lock, or long: each gets a thread of its own.
 
     ``store(path, data)`` writes an attribute; ``may_open(minor)`` decides whether a device may be
-    opened now; ``show_machine`` shows memory and nodes, when a program first looks. They raise OSError
-    to refuse. ``command(request)`` is the command line's, JSON in and out. ``open_disk(name)`` gives
-    a descriptor of the memory of a raw namespace, ``ioctl(name, request, argument)`` the argument
-    as the nvdimm bus leaves it. ``client(pid, attached=)`` hears of the processes that map devices; it
-    is called by the server itself, and must not wait. ``hwpoison(pid, minor, first, end)`` tells others
-    of what a process pretends to be broken.
+    opened now; ``show_tree`` shows what is below /sys, ``show_machine`` memory and nodes there, when
+    a program first looks. They raise OSError to refuse. ``command(request)`` is the command line's,
+    JSON in and out. ``open_disk(name)`` gives a descriptor of the memory of a raw namespace,
+    ``ioctl(name, request, argument)`` the argument as the nvdimm bus leaves it. ``client(pid,
+    attached=)`` hears of the processes that map devices; it is called by the server itself, and must
+    not wait. ``hwpoison(pid, minor, first, end)`` tells others of what a process pretends to be broken.
     """
 
     store: Callable[[str, bytes], None]
     may_open: Callable[[int], None]
+    show_tree: Callable[[], None]
     show_machine: Callable[[], None]
     command: Callable[[bytes], bytes]
     open_disk: Callable[[str], int]
@@ -173,6 +174,8 @@ class Server:
                 self._handlers.store(path.decode(errors="replace"), text)
             case layout.ASK_TO_OPEN:
                 self._handlers.may_open(request["minor"])
+            case layout.SHOW_TREE:
+                self._handlers.show_tree()
             case layout.SHOW_MACHINE:
                 self._handlers.show_machine()
             case layout.IOCTL:

@@ -26,12 +26,11 @@ from daxemu.session.projection import Projection
 from daxemu.session.server import Handlers, Server
 from daxemu.session.table import Table
 from daxemu.sysfs.directory import File, Tree
-from daxemu.sysfs.nvdimm import nvdimm_bus_tree, nvdimm_region_tree
-from daxemu.sysfs.tree import bus_tree, device_tree, region_tree
 
 if TYPE_CHECKING:
     import logging
 
+    from daxemu.kernel.core import DaxCore
     from daxemu.sysfs.machine import Machine
 
 __all__ = ["PRELOAD_LIBRARY", "Session", "session_environ"]
@@ -60,6 +59,10 @@ def session_environ(path: Path) -> dict[str, str]:
     return {"DAXEMU_SESSION": str(path), "LD_PRELOAD": " ".join(dict.fromkeys(preload))}
 
 
+def _nodes(names: Iterable[str]) -> Tree:
+    return {f"dev/{name}": File(0o600, "") for name in names}
+
+
 class Session:
     """Directory, table, tree and server. Made when the first program is started; the engine tells it what changes."""
 
@@ -69,14 +72,13 @@ class Session:
         self.path = self._directory.path
         self._projection = Projection(self.path)
         self._projecting = True
+        self._shows_tree = False
         self._table = Table(self.path / "table", major=major, flavour=flavour)
         self._devices: dict[int, DevDax] = {}
         self._others: dict[str, dict[tuple[str, Devt, bool], int]] = {}  # slots of the table, by whose and which
         self._aliases: dict[int, int] = {}  # descriptors by slot of the table
         self._server = Server(self.path / "sock", self._backing_fd, self._register_alias, handlers, self._refused)
         self._machine: Machine | None = None
-        # Their directories are there from the start: a listing of the one above must name them.
-        self._projection.update({"machine": {f"{path[1:]}/": File(0o755, "") for path in layout.SHOWN_ON_DEMAND}})
 
     def environ(self) -> dict[str, str]:
         """Return the two variables by which a program finds the devices."""
@@ -115,33 +117,75 @@ class Session:
 
     # -- what the engine tells ----------------------------------------------------------------
 
+    def show(self, core: DaxCore) -> None:
+        """Show all that there is: nodes in /dev, and the files below /sys if a program has looked there."""
+        self.show_bus(core.bus)
+        for nvdimm in core.nvdimm.regions.values() if core.nvdimm is not None else ():
+            self.show_nvdimm(nvdimm)
+        for region in core.regions.values():
+            self.show_region(region)
+        for device in core.bus.devices.values():
+            self.show_device(device)
+
+    def show_tree(self, core: DaxCore) -> None:
+        """Show the files below /sys; from then on they are kept up to date."""
+        if self._shows_tree:
+            return
+        self._shows_tree = True
+        try:
+            # Their directories are there from the start: a listing of the one above must name them.
+            self._project({"machine": {f"{path[1:]}/": File(0o755, "") for path in layout.SHOWN_ON_DEMAND}})
+            self.show(core)
+        except BaseException:
+            self._shows_tree = False
+            raise
+        self._table.set_shows_tree()
+
+    def _project(self, parts: Mapping[str, Tree]) -> None:
+        if self._projecting:
+            self._projection.update(parts)
+
     def show_bus(self, bus: DaxBus) -> None:
         """Show the bus and its drivers."""
-        self._projection.update({"bus": bus_tree(bus)})
+        if self._shows_tree:
+            from daxemu.sysfs.tree import bus_tree
+
+            self._project({"bus": bus_tree(bus)})
 
     def show_region(self, region: DaxRegion) -> None:
         """Show a region as it is now, or that it is gone."""
-        if self._projecting:
-            self._projection.update(self._region_part(region))
+        self._project(self._region_part(region))
 
-    @staticmethod
-    def _region_part(region: DaxRegion) -> dict[str, Tree]:
+    def _region_part(self, region: DaxRegion) -> dict[str, Tree]:
+        if not self._shows_tree:
+            return {}
+        from daxemu.sysfs.tree import region_tree
+
         return {f"region{region.id}": region_tree(region) if region.published else {}}
+
+    def _device_part(self, device: DevDax) -> dict[str, Tree]:
+        tree = _nodes([device.name] if device.registered else [])
+        if device.registered and self._shows_tree:
+            from daxemu.sysfs.tree import device_tree
+
+            tree |= device_tree(device)
+        return {device.name: tree}
 
     def show_nvdimm(self, region: NdRegion) -> None:
         """Show a region of an NVDIMM with its module and namespace, and the bus, as they are now."""
         if not self._projecting:
             return
         bus = region.bus
-        self._projection.update(
-            {
-                "nd bus": nvdimm_bus_tree(bus) if bus.regions else {},
-                f"nd region{region.id}": nvdimm_region_tree(region) if region.published else {},
-            }
-        )
         control = [(bus.control.name, bus.control.devt, False)] if bus.regions else []
-        self._show_others("nd bus", control, (0, 0))
         nodes = list(region.nodes()) if region.published else []
+        bus_part, region_part = (_nodes(name for name, _, _ in of) for of in (control, nodes))
+        if self._shows_tree:
+            from daxemu.sysfs.nvdimm import nvdimm_bus_tree, nvdimm_region_tree
+
+            bus_part |= nvdimm_bus_tree(bus) if bus.regions else {}
+            region_part |= nvdimm_region_tree(region) if region.published else {}
+        self._projection.update({"nd bus": bus_part, f"nd region{region.id}": region_part})
+        self._show_others("nd bus", control, (0, 0))
         assert isinstance(region.memory, RegionMemory)
         self._show_others(region.name, nodes, region.memory.identity if len(nodes) > 1 else (0, 0))
 
@@ -170,9 +214,7 @@ class Session:
         if device.devt.minor not in self._devices:
             self._table.check_room(device.devt.minor)
         try:
-            if self._projecting:
-                tree = device_tree(device) if device.registered else {}
-                self._projection.update({device.name: tree} | self._region_part(device.region))
+            self._project(self._device_part(device) | self._region_part(device.region))
         except OSError:
             if device.alive:
                 raise

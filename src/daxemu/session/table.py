@@ -62,6 +62,12 @@ class Table:
             self._header["asks"] = asks
             self._write_header()
 
+    def set_shows_tree(self) -> None:
+        """Say that programs need not ask for the files below /sys any more."""
+        with self._lock:
+            self._header["shows_tree"] = 1
+            self._write_header()
+
     def check_room(self, minor: int) -> None:
         """Raise ENOSPC for a minor that the table has no room for."""
         if minor >= self._room:

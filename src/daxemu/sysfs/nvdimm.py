@@ -49,7 +49,7 @@ def _bus_directories(bus: NvdimmBus) -> Directories:
 
 
 def nvdimm_bus_tree(bus: NvdimmBus) -> Tree:
-    """The bus with its drivers, and /dev/ndctl0."""
+    """The bus with its drivers."""
     home, control = f"sys/{bus.home}", f"sys/{bus.home}/nd/ndctl0"
     links = {
         f"{home}/subsystem": _BUS,
@@ -65,7 +65,6 @@ def nvdimm_bus_tree(bus: NvdimmBus) -> Tree:
         links[f"{_BUS}/drivers/{name}/module"] = f"sys/module/{driver.module}"
         links[f"sys/module/{driver.module}/drivers/nd:{name}"] = f"{_BUS}/drivers/{name}"
     own: Tree = {
-        "dev/ndctl0": File(0o600, ""),
         f"{home}/firmware/": File(0o755, ""),
         f"{control}/device": Link(f"../../../{bus.name}"),
     }
@@ -111,13 +110,11 @@ def _links(device: NdDevice) -> dict[str, str]:
 
 
 def nvdimm_region_tree(region: NdRegion) -> Tree:
-    """A region with its module, namespace and claims; its nodes in /dev."""
+    """A region with its module, namespace and claims."""
     dimm = region.dimm
-    tree: Tree = {f"dev/{dimm.name}": File(0o600, ""), f"sys/{dimm.home}/firmware/": File(0o755, "")}
+    tree: Tree = {f"sys/{dimm.home}/firmware/": File(0o755, "")}
     for device in region.devices():
         tree |= files_in(_device_directories(device, region)) | links_to(_links(device))
-    if region.namespace is not None and region.namespace.disk is not None:
-        tree[f"dev/{region.namespace.disk.name}"] = File(0o600, "")
     return tree
 
 

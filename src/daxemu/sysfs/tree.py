@@ -114,7 +114,7 @@ def _device_directories(device: DevDax) -> Directories:
 
 
 def device_tree(device: DevDax) -> Tree:
-    """A device's directory, the links to it, and its node."""
+    """A device's directory, and the links to it."""
     home = device_path(device)
     links = {
         f"{home}/subsystem": _BUS,
@@ -124,7 +124,7 @@ def device_tree(device: DevDax) -> Tree:
     if device.driver is not None:
         links[f"{home}/driver"] = f"{_BUS}/drivers/{device.driver.name}"
         links[f"{_BUS}/drivers/{device.driver.name}/{device.name}"] = home
-    return {f"dev/{device.name}": File(0o600, "")} | files_in(_device_directories(device)) | links_to(links)
+    return files_in(_device_directories(device)) | links_to(links)
 
 
 # -- stores -------------------------------------------------------------------------------------

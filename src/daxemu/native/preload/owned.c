@@ -32,19 +32,27 @@ bool dx_owned(const char *path)
 	return below_any(path, always, LENGTH(always)) || below_any(path, on_demand, LENGTH(on_demand));
 }
 
+static SLOW bool show(uint32_t what)
+{
+	int saved = errno, sock = dx_connect();
+	bool done = sock >= 0 && dx_request(sock, what, 0, -1, NULL) == 0;
+
+	if (sock >= 0)
+		close(sock);
+	errno = saved;
+	return done;
+}
+
 void dx_show(const char *path)
 {
-	static bool shown;
-	int sock, saved = errno;
+	static bool shows_machine;
 
-	if (shown || !below_any(path, on_demand, LENGTH(on_demand)))
+	if (!below(path, "/sys"))
 		return;
-	sock = dx_connect();
-	if (sock >= 0) {
-		shown = dx_request(sock, DX_SHOW_MACHINE, 0, -1, NULL) == 0;
-		close(sock);
-	}
-	errno = saved;
+	if (!__atomic_load_n(&dx_table_header(dx_session.table)->shows_tree, __ATOMIC_ACQUIRE))
+		show(DX_SHOW_TREE);
+	if (!shows_machine && below_any(path, on_demand, LENGTH(on_demand)))
+		shows_machine = show(DX_SHOW_MACHINE);
 }
 
 bool dx_is_sysfs(int fd)

@@ -57,6 +57,7 @@ static bool is_symlink_in_session(const char *path)
 	char ours[PATH_MAX];
 	struct stat st;
 
+	dx_show(path);
 	return inner(path, ours) && REAL(lstat)(ours, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
@@ -139,10 +140,9 @@ static enum dx_where locate_sys(const char *path, char ours[PATH_MAX])
 {
 	struct stat st, real;
 
-	if (dx_owned(path)) {
-		dx_show(path);
+	dx_show(path);
+	if (dx_owned(path))
 		return DX_TREE;
-	}
 	if (REAL(lstat)(ours, &st) < 0)
 		return DX_REAL;
 	if (S_ISDIR(st.st_mode) && REAL(lstat)(path, &real) == 0 && S_ISDIR(real.st_mode))
