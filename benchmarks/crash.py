@@ -13,6 +13,7 @@ from pathlib import Path
 from harness import Row
 
 from daxemu.pmem.explorer import explore
+from daxemu.pmem.format import LOG_VERSION
 from daxemu.pmem.writer import LogWriter
 
 # 40 000 states a second.
@@ -26,7 +27,13 @@ _RECORD = 10  # lines; 1024 states at each fence
 def _recording(path: Path, records: int) -> Path:
     """A log that grows by records of some lines, each made durable by one fence."""
     path.mkdir()
-    meta = {"version": 1, "device": "dax0.0", "size": _SIZE, "align": 4096, "domain": "memory_controller"}
+    meta = {
+        "version": LOG_VERSION,
+        "device": "dax0.0",
+        "size": _SIZE,
+        "align": 4096,
+        "domain": "memory_controller",
+    }
     (path / "meta.json").write_text(json.dumps(meta))
     (path / "base").touch()
     os.truncate(path / "base", _SIZE)

@@ -97,9 +97,7 @@ class DaxMapping(Mapping):
         What is emulated needs no flush; it matters where the device is recorded, and for
         ``DaxDevice.power_fail``. DaxBusError where SIGBUS would be, IndexError outside.
         """
-        amount = len(self) - offset if length is None else length
-        if offset < 0 or amount < 0 or offset + amount > len(self):
-            raise IndexError(f"{amount} bytes at {offset} are outside the mapping of {len(self)} bytes")
+        amount = self._amount(offset, length)
         recorder = self._recorder
         if recorder is not None:
             recorder.flush(self, offset, amount, self._start)
@@ -112,8 +110,16 @@ class DaxMapping(Mapping):
 
     def persist(self, offset: int = 0, length: int | None = None) -> None:
         """``flush`` and ``drain``: the range is durable from here on."""
-        self.flush(offset, length)
-        self.drain()
+        amount = self._amount(offset, length)
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.persist(self, offset, amount, self._start)
+
+    def _amount(self, offset: int, length: int | None) -> int:
+        amount = len(self) - offset if length is None else length
+        if offset < 0 or amount < 0 or offset + amount > len(self):
+            raise IndexError(f"{amount} bytes at {offset} are outside the mapping of {len(self)} bytes")
+        return amount
 
     def marker(self, text: str) -> None:
         """Leave a note in the recording of the device, if there is one: "committed 7". At most 65535 bytes."""

@@ -29,7 +29,7 @@ def test_a_program_is_recorded_with_the_devices_that_were_asked_for(record, dura
     result = record("--region", "size=8M,persistence=cpu_cache", "--", durable, "/dev/dax0.0", "persist")
 
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
-    assert told(tmp_path / "rec") == [("store", 0, 64), ("flush", 0, 1), "fence"]
+    assert told(tmp_path / "rec") == [("store", 0, 64), ("persist", 0, 1)]
     expected = {
         "size": 8 << 20,
         "domain": "cpu_cache",
@@ -54,7 +54,7 @@ def test_one_of_several_devices_is_named(record, durable, tmp_path):
 
     assert record(*two, "--device", "dax1.0", "--", durable, "/dev/dax1.0", "persist").returncode == 0
     assert described(tmp_path / "rec")["device"] == "dax1.0"
-    assert len(told(tmp_path / "rec")) == 3
+    assert len(told(tmp_path / "rec")) == 2
 
 
 def test_a_program_that_is_not_there_leaves_no_recording(record, tmp_path):

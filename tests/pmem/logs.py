@@ -3,21 +3,22 @@
 import json
 
 from daxemu.pmem.domain import events_of
-from daxemu.pmem.format import EVENT_FENCE, EVENT_FLUSH, EVENT_MARKER, EVENT_STORE
-
-NAMES = {EVENT_STORE: "store", EVENT_FLUSH: "flush", EVENT_FENCE: "fence", EVENT_MARKER: "marker"}
+from daxemu.pmem.format import EVENT_FLUSH, EVENT_STORE
+from daxemu.pmem.reader import EventType
 
 
 def events(directory):
     return list(events_of((directory / "log").read_bytes()))
 
 
+def name_of(event):
+    return EventType(event.type).name.lower()
+
+
 def told(directory):
     """Events as (name, offset, length)."""
     return [
-        (NAMES[event.type], event.offset, event.length)
-        if event.type in (EVENT_STORE, EVENT_FLUSH)
-        else NAMES[event.type]
+        (name_of(event), event.offset, event.length) if event.type & (EVENT_STORE | EVENT_FLUSH) else name_of(event)
         for event in events(directory)
     ]
 

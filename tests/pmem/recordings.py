@@ -3,6 +3,7 @@
 import json
 import os
 
+from daxemu.pmem.format import LOG_VERSION
 from daxemu.pmem.writer import LogWriter
 
 LINE = 64
@@ -12,7 +13,7 @@ def make_recording(path, events, size=1 << 20, base=b"", domain="memory_controll
     """A recording of ``events``: (name of a method of LogWriter, arguments…)."""
     path.mkdir(parents=True)
     (path / "meta.json").write_text(
-        json.dumps({"version": 1, "device": "dax0.0", "size": size, "align": 4096, "domain": domain, **meta})
+        json.dumps({"version": LOG_VERSION, "device": "dax0.0", "size": size, "align": 4096, "domain": domain, **meta})
     )
     (path / "base").write_bytes(base)
     os.truncate(path / "base", size)

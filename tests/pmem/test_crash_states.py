@@ -26,6 +26,7 @@ events = st.lists(
         ),
         st.tuples(st.just("flush"), st.integers(0, LINES * LINE - 70), st.integers(0, 70), threads),
         st.tuples(st.just("fence"), threads),
+        st.tuples(st.just("persist"), st.integers(0, LINES * LINE - 70), st.integers(0, 70), threads),
         st.tuples(st.just("marker"), st.just("here")),
     ),
     min_size=1,

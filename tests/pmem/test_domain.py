@@ -21,6 +21,7 @@ def pending(tmp_path, *calls):
 
 def test_a_line_that_was_flushed_and_fenced_is_safe(tmp_path):
     assert pending(tmp_path, ("store", 0, A), ("flush", 10, 1), ("fence",)) == {}
+    assert pending(tmp_path, ("store", 0, A), ("persist", 10, 1)) == {}
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def path(tmp_path):
 def test_events_are_read_as_written(path):
     with Recording(path) as recording:
         events = list(recording.events())
-        assert [event.type for event in events] == list(map(EventType, (1, 2, 4, 3)))
+        assert [event.type for event in events] == list(map(EventType, (1, 2, 8, 4)))
         assert events[0] == (1, EventType.STORE, 1, 64, 64, 7, line("a"))
         assert recording.markers == [(3, "half")]
         assert recording.last_markers(3) == []
@@ -66,26 +66,26 @@ def describe(path, **values):
         (lambda path: (path / "meta.json").unlink(), "daxemu crash record"),
         (lambda path: (path / "meta.json").write_text("{"), "meta.json"),
         (lambda path: (path / "meta.json").write_text('{"version": 9}'), "version is 9"),
-        (lambda path: (path / "meta.json").write_text('{"version": 1}'), "does not say device"),
+        (lambda path: (path / "meta.json").write_text('{"version": 2}'), "does not say device"),
         (lambda path: os.truncate(path / "base", 64), "base has 64 bytes"),
         (lambda path: describe(path, modules=[{"start": 0}]), "a module without 'end'"),
         (lambda path: describe(path, size="1M"), "the device 1M"),
         (lambda path: (path / "log").unlink(), "No such file"),
         (lambda path: os.truncate(path / "log", 3), "fewer than its header"),
         (lambda path: os.truncate(path / "log", 100), "ends inside the event"),
-        (lambda path: os.truncate(path / "log", 64 + 40 + 60), "ends inside the event"),
+        (lambda path: os.truncate(path / "log", 64 + 24 + 60), "ends inside the event"),
         (lambda path: change(path, 0, b"X"), "log:"),
         (lambda path: change(path, 32, bytes(8)), "log:"),
-        (lambda path: change(path, 64, b"\x09"), "unknown kind of event"),
-        (lambda path: change(path, 64 + 16, b"\x01"), "past the end"),
-        (lambda path: change(path, 64 + 8, b"\x09"), "follows event 9"),
+        (lambda path: change(path, 64, b"\x07"), "unknown kind of event"),
+        (lambda path: change(path, 64 + 8, b"\x01"), "past the end"),
+        (lambda path: os.truncate(path / "log", 64 + 24 + 64), "1 events and should have 4"),
     ],
 )
 def test_what_is_damaged_is_refused(path, damage, text):
     if text == "past the end":
         meta = json.loads((path / "meta.json").read_text())
         assert meta["size"] == 1 << 20
-        change(path, 64 + 16, (1 << 20).to_bytes(8, "little"))
+        change(path, 64 + 8, (1 << 20).to_bytes(8, "little"))
     else:
         damage(path)
     with pytest.raises(UsageError, match=text):

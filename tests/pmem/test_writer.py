@@ -18,18 +18,20 @@ def test_events_follow_the_header_in_order(tmp_path):
         log.store(128, b"x" * 64, thread=1, site=7)
         log.flush(100, 80, site=8)
         log.fence()
+        log.persist(0, 1)
         log.marker("grüße")
     data = path.read_bytes()
 
     assert data[:8] == b"DAXCRASH"
     version, header_size, size, line, flags, events = struct.unpack("<IIQIIQ", data[8:40])
-    assert (version, header_size, size, line, flags, events) == (1, 64, 4096, 64, 0, 4)
-    assert struct.unpack("<BBHIQQQQ", data[64:104]) == (1, 0, 1, 64, 1, 128, 7, 0)
-    assert data[104:168] == b"x" * 64
-    assert struct.unpack("<BBHIQQQQ", data[168:208]) == (2, 0, 0, 80, 2, 100, 8, 0)
-    assert struct.unpack("<BBHIQQQQ", data[208:248]) == (3, 0, 0, 0, 3, 0, 0, 0)
-    assert struct.unpack("<BBHIQQQQ", data[248:288]) == (4, 0, 0, 7, 4, 0, 0, 0)
-    assert data[288:] == "grüße".encode() + b"\0"
+    assert (version, header_size, size, line, flags, events) == (2, 64, 4096, 64, 0, 5)
+    assert struct.unpack("<BBHIQQ", data[64:88]) == (1, 0, 1, 64, 128, 7)
+    assert data[88:152] == b"x" * 64
+    assert struct.unpack("<BBHIQQ", data[152:176]) == (2, 0, 0, 80, 100, 8)
+    assert struct.unpack("<BBHIQQ", data[176:200]) == (4, 0, 0, 0, 0, 0)
+    assert struct.unpack("<BBHIQQ", data[200:224]) == (6, 0, 0, 1, 0, 0)
+    assert struct.unpack("<BBHIQQ", data[224:248]) == (8, 0, 0, 7, 0, 0)
+    assert data[248:] == "grüße".encode() + b"\0"
 
 
 def test_the_header_carries_the_sum_of_its_words(tmp_path):

@@ -45,17 +45,17 @@ def show(directory: str, as_json: bool, state: str | None, image: str | None) ->
 
 
 def _show_description(recording: Recording) -> None:
-    print(f"device {recording.device}, {format_size(recording.size)}, {recording.domain}, {len(recording.seqs)} events")
+    print(f"device {recording.device}, {format_size(recording.size)}, {recording.domain}, {recording.nr_events} events")
     if recording.command:
         print(f"command {' '.join(recording.command)}, exit status {recording.status}")
 
 
 def _as_line(event: Event, sites: Sites) -> str:
-    head = f"{event.seq:>8}  thread {event.thread}  {event.type.name.lower():<6}"
+    head = f"{event.seq:>8}  thread {event.thread}  {event.type.name.lower():<7}"
     what = ""
     if event.type == EventType.STORE:
         what = f"  {event.offset:#x}  {event.data[:16].hex(' ', 8)}…"
-    elif event.type == EventType.FLUSH:
+    elif event.type & EventType.FLUSH:
         what = f"  {event.offset:#x} + {event.length}"
     elif event.type == EventType.MARKER:
         what = f"  {event.data.decode(errors='replace')}"
@@ -65,7 +65,7 @@ def _as_line(event: Event, sites: Sites) -> str:
 
 def _as_object(event: Event, sites: Sites) -> dict[str, object]:
     found: dict[str, object] = {"event": event.seq, "type": event.type.name.lower(), "thread": event.thread}
-    if event.type in (EventType.STORE, EventType.FLUSH):
+    if event.type & (EventType.STORE | EventType.FLUSH):
         found |= {"offset": event.offset, "length": event.length}
     if event.type == EventType.STORE:
         found["data"] = event.data.hex()

@@ -22,19 +22,19 @@ class LogEvent(NamedTuple):
     type: int
     thread: int
     length: int
-    seq: int
     offset: int
+    seq: int
     payload: bytes
 
 
 def events_of(log: bytes) -> Iterator[LogEvent]:
     """The events of a complete log that is known to be whole."""
-    at = LOG_HEADER.size
+    at, seq = LOG_HEADER.size, 0
     while at < len(log):
-        kind, _, thread, length, seq, offset, _, _ = _HEAD.unpack_from(log, at)
-        at += EVENT.size
+        kind, _, thread, length, offset, _ = _HEAD.unpack_from(log, at)
+        at, seq = at + EVENT.size, seq + 1
         size = fmt.padded(length) if kind in (fmt.EVENT_STORE, fmt.EVENT_MARKER) else 0
-        yield LogEvent(kind, thread, length, seq, offset, log[at : at + length] if size else b"")
+        yield LogEvent(kind, thread, length, offset, seq, log[at : at + length] if size else b"")
         at += size
 
 
@@ -60,7 +60,7 @@ class Domain:
         if event.type == fmt.EVENT_STORE:
             self._lines.setdefault(event.offset, _Line()).versions.append((event.seq, event.payload))
             self._pending.add(event.offset)
-        elif event.type == fmt.EVENT_FLUSH:
+        if event.type & fmt.EVENT_FLUSH:
             first = event.offset // LINE_SIZE * LINE_SIZE
             lines = range(first, event.offset + event.length, LINE_SIZE)
             flushed = lines if len(lines) < len(self._pending) else self._pending.copy()
@@ -68,7 +68,7 @@ class Domain:
             for offset in flushed:
                 if offset in lines and offset in self._pending:
                     flight[offset] = self._lines[offset].versions[-1][0]
-        elif event.type == fmt.EVENT_FENCE:
+        if event.type & fmt.EVENT_FENCE:
             for offset, seq in self._in_flight.pop(event.thread, {}).items():
                 self._settle(offset, seq)
 

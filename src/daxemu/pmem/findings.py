@@ -71,7 +71,7 @@ def find(recording: Recording) -> list[Finding]:
             if line.flights:
                 note("stored while in flight", event.site, event.offset, event.seq)
             line.seq, line.site, line.flushed = event.seq, event.site, False
-        elif event.type == EventType.FLUSH:
+        if event.type & EventType.FLUSH:
             changed = False
             for offset in _touched(lines, event.offset, event.length):
                 line = lines[offset]
@@ -81,7 +81,7 @@ def find(recording: Recording) -> list[Finding]:
                     in_flight.setdefault(event.thread, {})[offset] = line
             if not changed:
                 note("flushed without change", event.site, event.offset // LINE_SIZE * LINE_SIZE, event.seq)
-        elif event.type == EventType.FENCE:
+        if event.type & EventType.FENCE:
             for line in in_flight.pop(event.thread, {}).values():
                 del line.flights[event.thread]
 

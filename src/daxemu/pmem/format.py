@@ -17,6 +17,7 @@ __all__ = [
     "EVENT_FENCE",
     "EVENT_FLUSH",
     "EVENT_MARKER",
+    "EVENT_PERSIST",
     "EVENT_STORE",
     "EVENT_UNFINISHED",
     "LINE_SIZE",
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 LOG_MAGIC = int.from_bytes(b"DAXCRASH", "little")
-LOG_VERSION = 1
+LOG_VERSION = 2
 LINE_SIZE = 64  # bytes: what the cache writes back as a whole
 
 # ``nr_events`` is 0 while the log is being written; ``checksum`` is that of the fields before it.
@@ -54,14 +55,17 @@ LOG_HEADER = Record(
 )
 
 # STORE: the line at ``offset`` holds the payload from here on. FLUSH: the lines of the range are on their
-# way to the memory. FENCE: what this thread has flushed is there. MARKER: the payload is a text.
+# way to the memory. FENCE: what this thread has flushed is there. PERSIST is both, by one call; each is a
+# bit. MARKER: the payload is a text.
 EVENT_STORE = 1
 EVENT_FLUSH = 2
-EVENT_FENCE = 3
-EVENT_MARKER = 4
+EVENT_FENCE = 4
+EVENT_PERSIST = EVENT_FLUSH | EVENT_FENCE
+EVENT_MARKER = 8
 
-# ``thread`` counts threads from 0, ``seq`` events from 1; ``offset`` and ``length`` are bytes of the device,
-# but of a STORE and a MARKER ``length`` is that of the payload. ``site`` is the caller's address, 0: not known.
+# An event has its number, from 1, by its place. ``thread`` counts threads from 0; ``offset`` and ``length`` are
+# bytes of the device, but of a STORE and a MARKER ``length`` is that of the payload. ``site`` is the caller's
+# address, 0: not known.
 EVENT = Record(
     "pmem_event",
     {
@@ -69,10 +73,8 @@ EVENT = Record(
         "flags": "B",
         "thread": "H",
         "length": "I",
-        "seq": "Q",
         "offset": "Q",
         "site": "Q",
-        "unused": "Q",
     },
 )
 

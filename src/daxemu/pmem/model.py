@@ -39,13 +39,13 @@ def crash_states(base: bytes, events: Iterable[Event], points: Iterable[int], *,
                 durable[event.offset] = event.data
             else:
                 newer[event.offset].append((seq, event.data))
-        elif event.type == EventType.FLUSH:
+        if event.type & EventType.FLUSH:
             flushed += [
                 (event.thread, at, newer[at][-1][0])
                 for at in durable
                 if newer[at] and at < event.offset + event.length and event.offset < at + LINE_SIZE
             ]
-        elif event.type == EventType.FENCE:
+        if event.type & EventType.FENCE:
             for thread, at, newest in flushed:
                 if thread == event.thread:
                     for number, data in newer[at]:

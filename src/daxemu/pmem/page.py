@@ -64,7 +64,7 @@ def _legend() -> str:
 
 def _window(result: Exploration, recording: Recording) -> list[Event]:
     first = min((failure.state.point for failure in result.failures), default=0)
-    behind = sum(seq <= first for seq in recording.seqs)
+    behind = min(first, recording.nr_events)
     return [*islice(recording.events(), max(0, behind + 20 - _EVENTS), max(behind + 20, _EVENTS))]
 
 
@@ -88,14 +88,14 @@ def _event(event: Event, x: int, rows: dict[int, int], height: int) -> Iterator[
     title = f"<title>event {event.seq}, thread {event.thread}: {event.type.name.lower()}"
     if event.type == EventType.STORE and event.offset in rows:
         yield f"<rect class=store x={x} y={rows[event.offset] + 2} width=10 height=10>{title}</title></rect>"
-    elif event.type == EventType.FLUSH:
+    if event.type & EventType.FLUSH:
         first, last = event.offset // LINE_SIZE * LINE_SIZE, event.offset + event.length
         for offset, y in rows.items():
             if first <= offset < last:
                 yield f"<circle class=flush cx={x + 5} cy={y + 7} r=4>{title}</title></circle>"
-    elif event.type == EventType.FENCE:
+    if event.type & EventType.FENCE:
         yield f"<line class=fence x1={x + 5} x2={x + 5} y1={_TOP - 6} y2={height}>{title}</title></line>"
-    elif event.type == EventType.MARKER:
+    if event.type == EventType.MARKER:
         text = escape(event.data.decode(errors="replace"))
         yield f"<line class=marker x1={x + 5} x2={x + 5} y1={_TOP - 16} y2={height}>{title} {text}</title></line>"
         yield f"<text x={x + 7} y={_TOP - 10}>{text[:24]}</text>"

@@ -37,7 +37,7 @@ def crash_points(recording: Recording, points: Points) -> list[int]:
     if isinstance(points, int):
         if points < 1:
             raise UsageError(f"crash points every {points} events: give 1 or more")
-        chosen = recording.seqs[::points].tolist()
+        chosen = [*range(1, recording.end, points)]
     elif points == "markers":
         chosen = [seq for seq, _ in recording.markers]
     else:

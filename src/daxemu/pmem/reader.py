@@ -25,6 +25,7 @@ class EventType(IntEnum):
     STORE = fmt.EVENT_STORE
     FLUSH = fmt.EVENT_FLUSH
     FENCE = fmt.EVENT_FENCE
+    PERSIST = fmt.EVENT_PERSIST
     MARKER = fmt.EVENT_MARKER
 
 
@@ -77,7 +78,7 @@ class Recording:
         except (KeyError, TypeError) as error:
             raise self._refuse(f"meta.json: a module without {error}") from None
         self._log = self._map_log()
-        self.seqs = array("Q")
+        self.nr_events = 0
         self.fences = array("Q")
         self.flushes = array("Q")
         self.markers: list[tuple[int, str]] = []
@@ -105,7 +106,7 @@ class Recording:
     @property
     def end(self) -> int:
         """The sequence number behind the last event."""
-        return self.seqs[-1] + 1
+        return self.nr_events + 1
 
     @property
     def events_at(self) -> int:
@@ -123,9 +124,9 @@ class Recording:
             raise self._refuse(f"{error.strerror} ({error.filename}); make one by 'daxemu crash record'") from None
         except ValueError as error:
             raise self._refuse(f"meta.json: {error}") from None
-        if not isinstance(meta, dict) or meta.get("version") != 1:
+        if not isinstance(meta, dict) or meta.get("version") != fmt.LOG_VERSION:
             found = meta.get("version") if isinstance(meta, dict) else None
-            raise self._refuse(f"its version is {found!r}, this daxemu reads 1; record it again")
+            raise self._refuse(f"its version is {found!r}, this daxemu reads {fmt.LOG_VERSION}; record it again")
         missing = [name for name in ("device", "size", "align", "domain") if name not in meta]
         if missing:
             raise self._refuse(f"meta.json does not say {', '.join(missing)}")
@@ -158,32 +159,28 @@ class Recording:
             raise self._refuse("log: it has no events: nothing was flushed by libpmem or Python, or it is not complete")
         if header["device_size"] != self.size:
             raise self._refuse(f"log is of a device of {header['device_size']} bytes, base of {self.size}")
-        last, nr = 0, 0
         for event in self.events():
-            if event.seq <= last:
-                raise self._refuse(f"log: event {event.seq} follows event {last}")
-            last, nr = event.seq, nr + 1
-            self.seqs.append(last)
-            if event.type == EventType.FENCE:
-                self.fences.append(last)
+            self.nr_events = event.seq
+            if event.type & EventType.FENCE:
+                self.fences.append(event.seq)
             elif event.type == EventType.FLUSH:
-                self.flushes.append(last)
+                self.flushes.append(event.seq)
             elif event.type == EventType.MARKER:
-                self.markers.append((last, event.data.decode(errors="replace")))
-        if nr != header["nr_events"]:
-            raise self._refuse(f"log has {nr} events and should have {header['nr_events']}")
+                self.markers.append((event.seq, event.data.decode(errors="replace")))
+        if self.nr_events != header["nr_events"]:
+            raise self._refuse(f"log has {self.nr_events} events and should have {header['nr_events']}")
 
     def events(self) -> Iterator[Event]:
         """All events in order, one at a time: of the log, no more than one is in memory."""
         log, size = self._log, len(self._log)
-        at = LOG_HEADER.size
+        at, seq = LOG_HEADER.size, 0
         record = _STRUCT
         while at < size:
             if size - at < record.size:
                 raise self._refuse(f"log ends inside the event at byte {at}")
-            kind, _, thread, length, seq, offset, site, _ = record.unpack_from(log, at)
+            kind, _, thread, length, offset, site = record.unpack_from(log, at)
             begin = at + record.size
-            at, data = begin, b""
+            at, seq, data = begin, seq + 1, b""
             if kind not in _TYPES:
                 raise self._refuse(f"log: unknown kind of event, {kind}, at byte {begin - record.size}")
             if kind in (EventType.STORE, EventType.MARKER):
@@ -191,7 +188,7 @@ class Recording:
                 if at > size:
                     raise self._refuse(f"log ends inside the event at byte {begin - record.size}")
                 data = log[begin : begin + length]
-            if kind in (EventType.STORE, EventType.FLUSH) and offset + length > self.size:
+            if kind & (EventType.STORE | EventType.FLUSH) and offset + length > self.size:
                 raise self._refuse(f"log: event {seq} is past the end of the device")
             if kind == EventType.STORE and (length != LINE_SIZE or offset % LINE_SIZE):
                 raise self._refuse(f"log: event {seq} stores something else than one line")

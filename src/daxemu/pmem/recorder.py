@@ -109,13 +109,21 @@ class Recorder:
 
     def flush(self, mapping: DaxMapping, offset: int, length: int, start: int) -> None:
         """Record that bytes of a mapping, which begins ``start`` bytes into the device, are flushed."""
-        if self._closed or not length:
-            return
+        if not self._closed and length:
+            self._look(mapping, offset, length, start)
+            self._log.flush(start + offset, length, self._thread)
+
+    def persist(self, mapping: DaxMapping, offset: int, length: int, start: int) -> None:
+        """Record ``flush`` and ``fence`` of one call."""
+        if not self._closed:
+            self._look(mapping, offset, length, start)
+            self._log.persist(start + offset, length, self._thread)
+
+    def _look(self, mapping: DaxMapping, offset: int, length: int, start: int) -> None:
         first = offset // LINE_SIZE * LINE_SIZE
         end = -(-(offset + length) // LINE_SIZE) * LINE_SIZE
         for at in range(first, end, _CHUNK):
             self._log.observe(start + at, _stable(mapping, at, min(_CHUNK, end - at)), self._thread)
-        self._log.flush(start + offset, length, self._thread)
 
     def fence(self) -> None:
         """Record a fence of this thread."""

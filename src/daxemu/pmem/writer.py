@@ -65,6 +65,11 @@ class LogWriter:
         self._check(offset, length)
         self._event(fmt.EVENT_FLUSH, length, offset, thread, site)
 
+    def persist(self, offset: int, length: int, thread: int = 0, site: int = 0) -> None:
+        """``flush`` and ``fence``, as one event."""
+        self._check(offset, length)
+        self._event(fmt.EVENT_PERSIST, length, offset, thread, site)
+
     def fence(self, thread: int = 0, site: int = 0) -> None:
         """What this thread has flushed is durable from now on (sfence)."""
         self._event(fmt.EVENT_FENCE, 0, 0, thread, site)
@@ -88,5 +93,5 @@ class LogWriter:
 
     def _event(self, kind: int, length: int, offset: int, thread: int, site: int, payload: bytes = b"") -> None:
         self._nr_events += 1
-        head = EVENT.pack(type=kind, thread=thread, length=length, seq=self._nr_events, offset=offset, site=site)
+        head = EVENT.pack(type=kind, thread=thread, length=length, offset=offset, site=site)
         self._file.write(head + payload.ljust(fmt.padded(len(payload)), b"\0"))

@@ -75,7 +75,7 @@ int64_t dx_pmem_finish(const struct dx_pmem_log *log, int fd)
 		if (at + payload > end)
 			break;
 		if (!(type & DX_EVENT_UNFINISHED)) {
-			event.seq = ++nr_events;
+			nr_events++;
 			append(&out, &event, sizeof(event));
 			append(&out, log->events + at, payload);
 		}

@@ -19,6 +19,7 @@
 enum { STEP = 1 << 20, MOST_TRIES = 1 << 16 };
 
 #define MASK (DX_LINE_SIZE - 1ULL)
+#define MOST_LENGTH (1U << 31)
 
 int dx_pmem_attach(struct dx_pmem_log *log, int state_fd, int events_fd)
 {
@@ -159,21 +160,38 @@ void dx_pmem_observe(struct dx_pmem_log *log, const char *memory, uint64_t offse
 			log_line(log, memory + (at - first), at, actor);
 }
 
-void dx_pmem_flush(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor)
+static void flush(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor,
+		  uint8_t type)
 {
-	if (__atomic_load_n(&log->state->stopped, __ATOMIC_RELAXED) || !length)
+	if (__atomic_load_n(&log->state->stopped, __ATOMIC_RELAXED))
 		return;
 	if (memory)
 		dx_pmem_observe(log, memory, offset, length, actor);
 	/* The length of an event has 32 bits. */
-	for (uint64_t at = 0; at < length; at += 1U << 31) {
-		uint64_t part = length - at < 1U << 31 ? length - at : 1U << 31;
-
+	for (; length > MOST_LENGTH; offset += MOST_LENGTH, length -= MOST_LENGTH)
 		put(log,
-		    (struct pmem_event){ .type = DX_EVENT_FLUSH, .thread = actor.thread, .length = part,
-					 .offset = offset + at, .site = actor.site },
+		    (struct pmem_event){ .type = DX_EVENT_FLUSH, .thread = actor.thread, .length = MOST_LENGTH,
+					 .offset = offset, .site = actor.site },
 		    NULL, 0);
-	}
+	put(log,
+	    (struct pmem_event){ .type = type, .thread = actor.thread, .length = length, .offset = offset,
+				 .site = actor.site },
+	    NULL, 0);
+}
+
+void dx_pmem_flush(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor)
+{
+	if (length)
+		flush(log, memory, offset, length, actor, DX_EVENT_FLUSH);
+}
+
+void dx_pmem_persist(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length,
+		     struct dx_pmem_actor actor)
+{
+	if (length)
+		flush(log, memory, offset, length, actor, DX_EVENT_PERSIST);
+	else
+		dx_pmem_fence(log, actor);
 }
 
 void dx_pmem_fence(struct dx_pmem_log *log, struct dx_pmem_actor actor)

@@ -36,6 +36,9 @@ bool dx_pmem_new_thread(struct dx_pmem_log *log, uint16_t *thread);
  */
 void dx_pmem_flush(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor);
 void dx_pmem_fence(struct dx_pmem_log *log, struct dx_pmem_actor actor);
+/* Both, by one event. */
+void dx_pmem_persist(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length,
+		     struct dx_pmem_actor actor);
 void dx_pmem_marker(struct dx_pmem_log *log, const char *text, uint32_t length, struct dx_pmem_actor actor);
 /* Log lines that have changed, as dx_pmem_flush does, without a flush. */
 void dx_pmem_observe(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor);

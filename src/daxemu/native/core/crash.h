@@ -31,6 +31,7 @@ struct crash_walk {
 	unsigned char *image; /* what is durable, but while a state is shown */
 	uint64_t size;
 	const unsigned char *at, *end; /* the next event; behind the last */
+	uint64_t seq; /* of the last event that was applied */
 	int durable_at_once; /* eADR */
 	uint64_t hash; /* of all durable lines, as far as they differ from the begin */
 	uint32_t *slots; /* by line number: 1 + index in lines, 0 for none */

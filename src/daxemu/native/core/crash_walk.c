@@ -92,7 +92,7 @@ static int store(struct crash_walk *walk, const struct pmem_event *event, const 
 		line->versions = grown;
 		line->room = room;
 	}
-	line->versions[line->nr_versions++] = (struct crash_version){ bytes, event->seq, event->site };
+	line->versions[line->nr_versions++] = (struct crash_version){ bytes, walk->seq, event->site };
 	return 0;
 }
 
@@ -184,7 +184,7 @@ int crash_advance(struct crash_walk *walk, uint64_t seq)
 {
 	int status = 0;
 
-	while (walk->at < walk->end && status == 0) {
+	while (walk->at < walk->end && walk->seq + 1 < seq && status == 0) {
 		struct pmem_event event;
 		const unsigned char *payload = walk->at + sizeof(event);
 		size_t left = walk->end - walk->at, size = 0;
@@ -192,21 +192,20 @@ int crash_advance(struct crash_walk *walk, uint64_t seq)
 		if (left < sizeof(event))
 			return -EINVAL;
 		memcpy(&event, walk->at, sizeof(event));
-		if (event.seq >= seq)
-			break;
+		walk->seq++;
 		if (event.type == DX_EVENT_STORE || event.type == DX_EVENT_MARKER)
 			size = ((size_t)event.length + 7) & ~(size_t)7;
 		if (size > left - sizeof(event))
 			return -EINVAL;
-		if (event.type <= DX_EVENT_FLUSH && (event.offset > walk->size || event.length > walk->size - event.offset))
+		if ((event.type & (DX_EVENT_STORE | DX_EVENT_FLUSH)) && (event.offset > walk->size || event.length > walk->size - event.offset))
 			return -EINVAL;
 		if (event.type == DX_EVENT_STORE && (event.length != DX_LINE_SIZE || event.offset % DX_LINE_SIZE))
 			return -EINVAL;
 		if (event.type == DX_EVENT_STORE)
 			status = store(walk, &event, payload);
-		else if (event.type == DX_EVENT_FLUSH)
+		if (event.type & DX_EVENT_FLUSH)
 			status = flush(walk, &event);
-		else if (event.type == DX_EVENT_FENCE)
+		if (event.type & DX_EVENT_FENCE && status == 0)
 			fence(walk, event.thread);
 		walk->at = payload + size;
 	}

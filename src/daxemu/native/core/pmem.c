@@ -72,6 +72,18 @@ static PyObject *log_flush(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *log_persist(PyObject *object, PyObject *args)
+{
+	PmemLog *self = (PmemLog *)object;
+	unsigned long long offset, length;
+	unsigned short thread;
+
+	if (!PyArg_ParseTuple(args, "KKH:persist", &offset, &length, &thread) || !in_device(self, offset, length))
+		return NULL;
+	dx_pmem_persist(&self->log, NULL, offset, length, (struct dx_pmem_actor){ .thread = thread });
+	Py_RETURN_NONE;
+}
+
 static PyObject *log_observe(PyObject *object, PyObject *args)
 {
 	PmemLog *self = (PmemLog *)object;
@@ -137,6 +149,7 @@ static PyMethodDef methods[] = {
 	{ "flush", log_flush, METH_VARARGS, "flush(offset, length, thread): a range is flushed; its lines were observed." },
 	{ "observe", log_observe, METH_VARARGS, "observe(offset, data, thread): whole lines hold data." },
 	{ "fence", log_fence, METH_VARARGS, "fence(thread): what the thread flushed is durable." },
+	{ "persist", log_persist, METH_VARARGS, "persist(offset, length, thread): flush() and fence(), as one event." },
 	{ "marker", log_marker, METH_VARARGS, "marker(text, thread)." },
 	{ "finish", log_finish, METH_VARARGS, "finish(fd): write what there is as a complete log; how many events." },
 	{ NULL, NULL, 0, NULL },

@@ -181,6 +181,23 @@ void dx_record_fence(const void *site)
 		dx_pmem_fence(&dx_recording, actor);
 }
 
+void dx_record_persist(const void *at, size_t length, const void *site)
+{
+	uintptr_t start = (uintptr_t)at, end = start + length;
+	const struct known *known = mappings();
+	struct dx_pmem_actor actor;
+
+	for (uint32_t i = 0; i < known->count; i++) {
+		if (start < known->of[i].start || end > known->of[i].end)
+			continue;
+		if (identify(&actor, site))
+			dx_pmem_persist(&dx_recording, at, known->of[i].offset + (start - known->of[i].start), length, actor);
+		return;
+	}
+	dx_record_flush(at, length, site);
+	dx_record_fence(site);
+}
+
 /* The function of that name in an object that is loaded, or in what it needs; but not ours. */
 static void *find_in(const char *path, const char *name)
 {

@@ -25,12 +25,13 @@ bool dx_recorded(const void *at, size_t length);
 
 /*
  * A library call that flushes or fences begins; false if it is part of one that has begun, and tells of itself. Each
- * is ended by dx_record_end. FLUSH and FENCE are told of as the caller's at SITE.
+ * is ended by dx_record_end. What it did is told as done by the caller at SITE; PERSIST is a flush and a fence.
  */
 bool dx_record_begin(void);
 void dx_record_end(void);
 void dx_record_flush(const void *at, size_t length, const void *site);
 void dx_record_fence(const void *site);
+void dx_record_persist(const void *at, size_t length, const void *site);
 
 /*
  * A library's function of this name, behind ours; SITE is where it is called from. A library that was loaded out of

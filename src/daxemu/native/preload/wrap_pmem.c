@@ -61,14 +61,14 @@ EXPORT int pmem_deep_drain(const void *at, size_t length)
 
 EXPORT void pmem_persist(const void *at, size_t length)
 {
-	RECORD(dx_record_flush(at, length, SITE), LIBPMEM(pmem_persist)(at, length), dx_record_fence(SITE));
+	RECORD(dx_record_persist(at, length, SITE), LIBPMEM(pmem_persist)(at, length), );
 }
 
 EXPORT int pmem_deep_persist(const void *at, size_t length)
 {
 	int result;
 
-	RECORD(dx_record_flush(at, length, SITE), result = LIBPMEM(pmem_deep_persist)(at, length), dx_record_fence(SITE));
+	RECORD(dx_record_persist(at, length, SITE), result = LIBPMEM(pmem_deep_persist)(at, length), );
 	return result;
 }
 
@@ -76,10 +76,7 @@ EXPORT int pmem_msync(const void *at, size_t length)
 {
 	int result;
 
-	RECORD(, result = LIBPMEM(pmem_msync)(at, length), if (result == 0) {
-		dx_record_flush(at, length, SITE);
-		dx_record_fence(SITE);
-	});
+	RECORD(, result = LIBPMEM(pmem_msync)(at, length), if (result == 0) dx_record_persist(at, length, SITE));
 	return result;
 }
 
@@ -88,9 +85,10 @@ static void stored(const void *to, size_t length, unsigned flags, const void *si
 {
 	if (flags & F_MEM_NOFLUSH)
 		return;
-	dx_record_flush(to, length, site);
-	if (!(flags & F_MEM_NODRAIN))
-		dx_record_fence(site);
+	if (flags & F_MEM_NODRAIN)
+		dx_record_flush(to, length, site);
+	else
+		dx_record_persist(to, length, site);
 }
 
 #define WRAP_COPY(name, source)                                                                                        \

@@ -44,18 +44,18 @@ static void drain(void)
 
 static void persist(const void *at, size_t length)
 {
-	dx_record_flush(at, length, SITE);
+	dx_record_persist(at, length, SITE);
 	real_persist(at, length);
-	dx_record_fence(SITE);
 }
 
 static void stored(const void *to, size_t length, unsigned flags, const void *site)
 {
 	if (flags & F_MEM_NOFLUSH)
 		return;
-	dx_record_flush(to, length, site);
-	if (!(flags & F_MEM_NODRAIN))
-		dx_record_fence(site);
+	if (flags & F_MEM_NODRAIN)
+		dx_record_flush(to, length, site);
+	else
+		dx_record_persist(to, length, site);
 }
 
 static void *copy(void *to, const void *from, size_t length, unsigned flags)
