@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sysfs.test_stores import Machine
+from tests.sysfs.machine import Machine
 
 TAKEN = {
     "dax0.0/size": ["0", "+0", "0x0", "00", "0X200000", "+0x200000", "0\n"],
