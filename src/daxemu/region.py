@@ -41,9 +41,11 @@ class DaxRegion(Launcher):
     def __repr__(self) -> str:
         return f"<DaxRegion {self.id} {self.provider} {format_size(self.size)}>"
 
-    @property
-    def _region(self) -> KernelRegion | None:
-        """The kernel's dax region. An NVDIMM has a new one each time that its namespace becomes a device."""
+    def _catch_up(self) -> KernelRegion | None:
+        """Return the kernel's dax region as it is now, with the devices that have come back in it adopted.
+
+        An NVDIMM has a new one each time that its namespace becomes a device.
+        """
         now = self._hardware.dax_region() if isinstance(self._hardware, NdRegion) else self._hardware
         if now is not None and now is not self._last:
             before, self._last = self._last, now
@@ -80,12 +82,13 @@ class DaxRegion(Launcher):
     @property
     def size(self) -> int:
         """Bytes, of a namespace that has always been raw all of it."""
-        return (self._region or self._hardware).size
+        return (self._catch_up() or self._hardware).size
 
     @property
     def align(self) -> int:
         """Bytes: the alignment that its devices start with."""
-        return self._region.align if self._region is not None else SUBSECTION_SIZE
+        region = self._catch_up()
+        return region.align if region is not None else SUBSECTION_SIZE
 
     @property
     def available_size(self) -> int:
@@ -122,10 +125,11 @@ class DaxRegion(Launcher):
         return [self._facade(device) for device in self._children() if device.size]
 
     def _children(self) -> list[DevDax]:
-        return list(self._region.children.values()) if self._region is not None else []
+        region = self._catch_up()
+        return list(region.children.values()) if region is not None else []
 
     def _facade(self, device: DevDax) -> DaxDevice:
-        if self._region is device.region and device in self._facades:  # after those that have come back were adopted
+        if self._catch_up() is device.region and device in self._facades:
             return self._facades[device]
         return self._facades.setdefault(device, DaxDevice(self, device))
 
