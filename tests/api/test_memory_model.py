@@ -23,7 +23,7 @@ def physical(device, offset):
     for piece in device._device.ranges:
         start = piece.pgoff * 4096
         if start <= offset < start + piece.size:
-            return piece.start - device.region._region.start + offset - start
+            return piece.start - device.region._hardware.start + offset - start
     return None
 
 
@@ -90,7 +90,7 @@ class Memory(RuleBasedStateMachine):
     @rule(data=st.data(), first=st.integers(0, BLOCKS - 1), blocks=st.integers(1, 3))
     def place(self, data, first, blocks):
         """Take a certain physical range, as the attribute ``mapping`` does."""
-        start = self.region._region.start + first * BLOCK
+        start = self.region._hardware.start + first * BLOCK
         self.write(self.attribute(self.device(data), "mapping"), f"{start:x}-{start + blocks * BLOCK - 1:x}")
 
     @precondition(lambda self: self.region.devices)

@@ -81,7 +81,10 @@ class DaxBus:
         ENODEV: no such driver. EBUSY: already bound. ENXIO: the device has size 0. Else what probe raises.
         """
         if driver_name not in self.drivers:
-            raise KernelError(errno.ENODEV, f"no driver {driver_name} on the dax bus")
+            raise KernelError(
+                errno.ENODEV,
+                f"no driver {driver_name!r} on the dax bus; there are: {', '.join(self.drivers) or 'none'}",
+            )
         if device.driver is not None:
             raise KernelError(errno.EBUSY, f"{device.name} is already bound to {device.driver.name}")
         if device.size == 0:

@@ -48,7 +48,11 @@ def lay_out(start: int, raw: int, align: int, mode: str = "pmem") -> Layout:
     offset = _round_up(start + RESERVED + map_size, unit) - start
     cut = (start + raw) % unit
     if offset + cut >= raw:
-        raise KernelError(errno.ENXIO, f"{raw} bytes at {start:#x} are too few for an alignment of {align}")
+        raise KernelError(
+            errno.ENXIO,
+            f"{raw} bytes are too few for a namespace with a device aligned to {align}: its info block and page map "
+            f"take the first {offset}; give raw={offset + unit} or more",
+        )
     return Layout(offset, raw - offset - cut, cut)
 
 
