@@ -1,27 +1,11 @@
-"""The log is tested as a program that maps /dev/dax0.0, and as a class on the same memory."""
-
-import sys
-from pathlib import Path
+"""What was appended is there again: after a power failure, a torn write, and a device that went away."""
 
 import pytest
-from append_log import AppendLog, LogFullError
+from append_log import AppendLog, HastyLog, LogFullError
 
 import daxemu
 
-PROGRAM = Path(__file__).with_name("append_log.py")
-
-
-@pytest.fixture
-def log(dax_device):
-    """Run the program with these texts; return the records that it prints."""
-
-    def run(*texts):
-        result = dax_device.run(
-            [sys.executable, PROGRAM, dax_device, *texts], capture_output=True, text=True, check=True
-        )
-        return result.stdout.split()
-
-    return run
+BODIES = [b"short", b"longer than a cache line: " + bytes(range(1, 150)), b"last"]
 
 
 @pytest.fixture
@@ -30,20 +14,24 @@ def memory(dax_device):
         yield memory
 
 
-def test_records_outlive_the_program(log):
-    assert log("one", "two") == ["one", "two"]
-    assert log("three") == ["one", "two", "three"]
+def test_a_log_is_read_when_it_is_opened(memory):
+    AppendLog(memory).append(b"one")
+    AppendLog(memory).append(b"two")
+    assert AppendLog(memory).records == [b"one", b"two"]
 
 
-def test_torn_record_is_dropped_and_overwritten(log, memory):
-    log("one", "two")
-    second = bytes(memory[0:64]).index(b"two")
-    memory[second + 2] = 0  # the power failed before its last byte
-    assert log() == ["one"]
-    assert log("three") == ["one", "three"]
+def test_a_torn_record_is_dropped_and_overwritten(memory):
+    log = AppendLog(memory)
+    log.append(b"one")
+    log.append(b"two")
+    memory[bytes(memory[:128]).index(b"two") + 2] = 0  # as if it had been written in part
+    log = AppendLog(memory)
+    assert log.records == [b"one"]
+    log.append(b"three")
+    assert AppendLog(memory).records == [b"one", b"three"]
 
 
-def test_log_ends_with_the_device(memory):
+def test_a_log_ends_with_the_device(memory):
     log = AppendLog(memory)
     log.append(bytes(len(memory) - 100))
     with pytest.raises(LogFullError):
@@ -51,7 +39,7 @@ def test_log_ends_with_the_device(memory):
     assert len(AppendLog(memory).records) == 1
 
 
-def test_device_that_goes_away_takes_nothing_along(dax_device, memory):
+def test_a_device_that_goes_away_takes_nothing_along(dax_device, memory):
     log = AppendLog(memory)
     log.append(b"one")
     dax_device.kill()
@@ -59,3 +47,31 @@ def test_device_that_goes_away_takes_nothing_along(dax_device, memory):
         log.append(b"two")
     dax_device.revive()
     assert AppendLog(memory).records == [b"one"]
+
+
+def append_all(kind):
+    def workload(memory):
+        log = kind(memory)
+        for number, body in enumerate(BODIES, 1):
+            log.append(body)
+            memory.marker(str(number))
+
+    return workload
+
+
+def nothing_is_lost(memory, markers):
+    appended = int(markers[-1]) if markers else 0
+    records = AppendLog(memory).records
+    assert records == BODIES[: len(records)]
+    assert len(records) >= appended, f"{appended} were appended, {len(records)} are there"
+
+
+def test_a_power_failure_takes_nothing_that_was_appended(dax_crash):
+    result = dax_crash.explore(append_all(AppendLog), nothing_is_lost)
+    assert result.states > result.points == len(BODIES) + 1
+    assert result.sampled == 0  # all states were tried
+
+
+def test_a_missing_flush_is_found(dax_crash):
+    with pytest.raises(pytest.fail.Exception, match="2 were appended, 1 are there"):
+        dax_crash.explore(append_all(HastyLog), nothing_is_lost)

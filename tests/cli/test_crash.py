@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -92,46 +93,26 @@ def test_no_recording_is_no_recording(tmp_path):
     assert "make one by 'daxemu crash record'" in result.stderr
 
 
-PUBLISH = """
-#include <libpmem.h>
-#include <string.h>
-
-int main(int argc, char **argv)
-{
-	char *memory = pmem_map_file(argv[1], 0, 0, 0, NULL, NULL);
-
-	if (!memory)
-		return 3;
-	if (strcmp(argv[2], "verify") == 0)
-		return memory[0] && strcmp(memory + 64, "value") != 0;
-	strcpy(memory + 64, "value");
-	pmem_flush(memory + 64, 6);
-	if (strcmp(argv[2], "right") == 0)
-		pmem_drain();
-	memory[0] = 1;
-	pmem_persist(memory, 1);
-	return 0;
-}
-"""
+QUEUE = Path(__file__).parents[2] / "examples/pmem_queue/queue.c"
 
 
 def test_a_program_is_run_and_tried(tmp_path):
     require_library("libpmem.h", "libpmem-dev")
-    (tmp_path / "publish.c").write_text(PUBLISH)
-    subprocess.run(["gcc", "-g", "-o", "publish", "publish.c", "-lpmem"], cwd=tmp_path, check=True)
-    program = tmp_path / "publish"
-    check = ("--size", "4M", "--jobs", 1, "--check", f"{program} /dev/dax0.0 verify")
+    program = tmp_path / "queue"
+    subprocess.run(["gcc", "-g", "-o", program, QUEUE, "-lpmem"], check=True)
+    check = ("--size", "4M", "--jobs", 1, "--check", f"{program} verify /dev/dax0.0")
 
-    right = crash("run", *check, "--", program, "/dev/dax0.0", "right")
+    right = crash("run", *check, "--", program, "push", "/dev/dax0.0", "text")
     assert (right.returncode, right.stderr) == (0, "")
     assert right.stdout.startswith("No state fails: ")
 
     kept = tmp_path / "kept"
-    wrong = crash("run", *check, "--keep", kept, "--json", "--", program, "/dev/dax0.0", "wrong")
+    wrong = crash("run", *check, "--keep", kept, "--json", "--", program, "hasty", "/dev/dax0.0", "text")
     assert (wrong.returncode, wrong.stderr) == (1, "")
     missing = [(line["offset"], line["site"]) for line in json.loads(wrong.stdout)["failures"][0]["missing"]]
-    assert missing == [(64, "publish.c:14")]
-    assert "publish.c:14" in crash("show", kept).stdout
+    flush = next(n for n, line in enumerate(QUEUE.read_text().splitlines(), 1) if "pmem_flush" in line)
+    assert missing == [(64, f"queue.c:{flush}")]
+    assert f"queue.c:{flush}" in crash("show", kept).stdout
 
 
 @pytest.mark.parametrize(("program", "text"), [("true", "has no events"), ("no-such-program-here", "no such program")])

@@ -97,7 +97,7 @@ def test_every_python_block_is_run():
     assert not idle
 
 
-@pytest.mark.parametrize("name", ["append_log", "c_program", "durable_log", "pmemobj_counter"])
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in (ROOT / "examples").glob("*/test_*.py")))
 def test_example(name, tmp_path):
     shutil.copytree(ROOT / "examples" / name, tmp_path / name)
     _pytest(tmp_path / name, "-W", "error")
