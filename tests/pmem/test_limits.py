@@ -1,0 +1,157 @@
+"""Which crash states are found and which are not: the limits of docs/explanation/crash-soundness.md, from both sides."""
+
+import itertools
+import os
+import subprocess
+
+import pytest
+
+from daxemu.pmem import Recording
+from daxemu.pmem.recorder import _stable
+from tests.conftest import require, require_library
+
+A, B = 0, 64  # lines
+pytestmark = pytest.mark.dax(size="4M")
+
+
+@pytest.fixture
+def left(dax_crash):
+    """What power failures during a workload may leave of the first bytes of A and B."""
+
+    def explore(workload, **options):
+        seen = set()
+        dax_crash.explore(workload, lambda memory: seen.add((memory[A], memory[B])), **options)
+        return seen
+
+    return explore
+
+
+@pytest.fixture
+def suspicious(dax_crash):
+    """What the recording of a workload shows without any check."""
+
+    def find(workload):
+        result = dax_crash.explore(workload, lambda _: True)
+        return {(finding.kind, finding.offset) for finding in result.findings}
+
+    return find
+
+
+@pytest.fixture
+def durable(compiled):
+    require_library("libpmem.h", "libpmem-dev")
+    program = compiled("durable", "-lpmem")
+    return lambda *steps: [program, "/dev/dax0.0", *steps]
+
+
+def test_stores_between_two_looks_collapse(left):
+    def twice(memory, look):
+        memory[A] = 1
+        look(A, 1)
+        memory[A] = 2
+        memory.persist(A, 1)
+
+    assert left(lambda memory: twice(memory, lambda *_: None)) == {(0, 0), (2, 0)}
+    assert (1, 0) in left(lambda memory: twice(memory, memory.flush))
+
+
+@pytest.mark.dax(persistence="cpu_cache")
+@pytest.mark.parametrize(
+    ("looks", "found"), [(0, {(1, 1)}), (1, {(0, 1), (1, 1)})], ids=["after both stores", "between them"]
+)
+def test_with_eadr_only_looks_tell_the_order_of_stores(left, looks, found):
+    def workload(memory):
+        memory[B] = 1
+        memory.flush(B, looks)
+        memory[A] = 1
+        memory.flush(A, 128)
+
+    assert left(workload, points="flushes") == found
+
+
+@pytest.mark.parametrize(
+    ("offset", "left"),
+    [(8, {"00", "11"}), (56, {"00", "01", "10", "11"})],
+    ids=["in one line", "in two lines"],
+)
+def test_a_line_is_old_or_new_as_a_whole(dax_crash, offset, left):
+    """Hardware promises no more than 8 bytes; these are two times 8."""
+    seen = set()
+
+    def workload(memory):
+        memory[offset : offset + 16] = b"1" * 16
+        memory.persist(offset, 16)
+
+    dax_crash.explore(workload, lambda memory: seen.add(f"{memory[offset] % 48}{memory[offset + 8] % 48}"))
+    assert seen == left
+
+
+def test_a_store_that_changes_nothing_is_invisible(suspicious):
+    def twice(memory, first, second):
+        for value in (first, second):
+            memory[A] = value
+            memory.persist(A, 1)
+
+    assert suspicious(lambda memory: twice(memory, 1, 2)) == set()
+    assert suspicious(lambda memory: twice(memory, 3, 3)) == {("flushed without change", A)}
+
+
+@pytest.mark.parametrize(("last", "found"), [("drain", set()), ("locked", {("not fenced", 0)})])
+def test_locked_instructions_are_no_fences(suspicious, durable, last, found):
+    assert suspicious(durable("flush", last)) == found
+
+
+@pytest.mark.parametrize(("last", "found"), [("drain", set()), ("end", {("not fenced", 0)})])
+def test_that_clflush_needs_no_fence_is_not_known(suspicious, durable, monkeypatch, last, found):
+    monkeypatch.setenv("PMEM_NO_CLWB", "1")
+    monkeypatch.setenv("PMEM_NO_CLFLUSHOPT", "1")
+    assert suspicious(durable("flush", last)) == found
+
+
+class Written:
+    """Memory that another thread is writing to: it is never twice the same, until that thread is done."""
+
+    def __init__(self, contents):
+        self._contents = contents
+
+    def read(self, *_):
+        return next(self._contents)
+
+
+def test_a_line_that_never_rests_is_noted_as_it_was_seen():
+    assert _stable(Written(itertools.chain([b"1.", b"12"], itertools.repeat(b"22"))), 0, 2) == b"22"
+    assert _stable(Written(itertools.cycle([b"12", b"23", b"31"])), 0, 2) in (b"12", b"23", b"31")
+
+
+def test_flushes_by_instructions_of_the_program_are_not_seen(suspicious, durable):
+    assert suspicious(durable("persist")) == set()
+    assert suspicious(durable("own")) == {("never flushed", 0)}
+
+
+def test_a_static_program_is_refused(dax_crash):
+    with pytest.raises(PermissionError, match="statically linked"):
+        dax_crash.explore([require("busybox", "busybox-static"), "true"], lambda _: True)
+
+
+def test_a_program_that_ran_before_is_not_recorded(dax_device, durable, tmp_path):
+    with dax_device.popen(durable("wait", "persist"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        program.stdout.read(1)
+        with dax_device.record(tmp_path / "rec"):
+            dax_device.run(durable("persist"), check=True)
+            program.communicate(b"x")
+        assert program.returncode == 0
+    with Recording(tmp_path / "rec") as recording:
+        assert [(event.type.name, event.offset) for event in recording.events()] == [
+            ("STORE", 0),
+            ("PERSIST", 0),
+            ("STORE", 256),  # at the end, as anybody's
+        ]
+
+
+def test_writes_to_the_memory_file_are_seen_at_the_end(left, dax_device):
+    def workload(memory):
+        os.pwrite(dax_device._backing.fd, b"1", A)
+        memory[B] = 1
+        memory.persist(B, 1)
+
+    assert left(workload) == {(0, 0), (0, 1), (ord("1"), 1)}
