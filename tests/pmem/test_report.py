@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
@@ -12,6 +13,7 @@ from daxemu.pmem.page import report_page
 from daxemu.pmem.reader import Module, Recording
 from daxemu.pmem.report import as_json, report_text
 from daxemu.pmem.sites import Sites
+from daxemu.pmem.timeline import timeline
 from tests.conftest import require
 from tests.pmem.recordings import LINE, line, make_recording
 
@@ -62,27 +64,46 @@ def test_json_has_the_same(failing):
     assert found["findings"][0]["kind"] == "never flushed"
 
 
-def test_the_page_needs_nothing_else_and_draws_what_failed(failing):
+class Tags(HTMLParser):
+    """What a page consists of; every element that is begun is ended."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.classes, self._open = [], []
+        self.feed(page)
+        assert not self._open
+
+    def handle_starttag(self, tag, attributes):
+        self.classes += [value for name, value in attributes if name == "class"]
+        if tag not in ("meta", "br"):
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+
+def test_the_page_needs_nothing_else(failing):
     page = report_page(*failing)
-    tags, classes = [], []
 
-    class Parser(HTMLParser):
-        def handle_starttag(self, tag, attributes):
-            tags.append(tag)
-            classes.extend(value for name, value in attributes if name == "class")
-
-    Parser().feed(page)
-    assert {"svg", "rect", "circle"} <= {*tags}
-    assert (classes.count("store"), classes.count("flush"), classes.count("fence"), classes.count("marker")) == (
-        2,
-        1,
-        1,
-        1,
-    )
-    assert {"crash", "missing"} <= {*classes}
+    assert {"store", "scroll"} <= {*Tags(page).classes}
     assert not re.search(r"(src|href)=|https?:", page)
     assert "<one>" not in page
     assert "&lt;one&gt;" in page
+
+
+def test_the_picture_shows_what_was_on_its_way_when_the_power_failed(failing):
+    result, recording = failing
+    drawn = Counter(Tags(timeline(recording, result.failures, Sites(recording.modules))).classes)
+
+    assert drawn["store"] == 2
+    assert drawn["flush"] == drawn["fence"] == drawn["marker"] == 1
+    assert (drawn["dirty"], drawn["flying"]) == (2, 1)  # line 0 is never flushed
+    assert drawn["missing"] == len(result.failures)
+    assert drawn["crash"] == 2 * len(result.failures)  # a line and its number
 
 
 @pytest.mark.parametrize(

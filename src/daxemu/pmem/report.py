@@ -25,7 +25,7 @@ def _many(count: int, what: str) -> str:
 def summary(result: Exploration) -> str:
     """One line."""
     counted = f"{_many(result.states, 'state')} at {_many(result.points, 'crash point')}"
-    sampled = f", {result.sampled} of them sampled" if result.sampled else ""
+    sampled = f" ({result.sampled} of them sampled)" if result.sampled else ""
     if result.ok:
         return f"No state fails: {counted}{sampled}"
     return f"{result.failed} of {counted}{sampled} fail{'s' if result.failed == 1 else ''}"

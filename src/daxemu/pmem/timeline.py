@@ -1,0 +1,153 @@
+"""Events and lines of a recording, drawn: time to the right, a row for each line, from store to durable."""
+
+from __future__ import annotations
+
+from html import escape
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from daxemu.pmem.format import LINE_SIZE
+from daxemu.pmem.reader import Event, EventType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from daxemu.pmem.explorer import CrashFailure
+    from daxemu.pmem.reader import Recording
+    from daxemu.pmem.sites import Sites
+
+__all__ = ["STYLE", "legend", "timeline"]
+
+_EVENTS, _LINES = 1000, 200  # more than this nobody can look at
+_STEP, _ROW, _LEFT, _TOP = 14, 14, 90, 36  # pixels
+_BEHIND = 20  # events behind the first failure
+_TICKS = 10  # events from one number to the next
+
+STYLE = """
+svg text { font: 10px monospace; fill: #777 } svg text.crash { fill: #d33; stroke: none }
+.store { fill: #3b6fb6 } .flush { fill: #e39a2d } .dirty { fill: #3b6fb677 } .flying { fill: #e39a2d77 }
+.fence { stroke: #999 } .marker { stroke: #2c9e4b }
+.crash { stroke: #d33; stroke-dasharray: 3 2 } .missing { fill: none; stroke: #d33; stroke-width: 2 }
+"""
+
+_SYMBOLS = (
+    ("<rect class=store x=2 y=2 width=10 height=10 />", "stored"),
+    ("<rect class=dirty x=0 y=5 width=14 height=4 />", "not on its way to the memory"),
+    ("<circle class=flush cx=7 cy=7 r=4 />", "flushed"),
+    ("<rect class=flying x=0 y=5 width=14 height=4 />", "on its way"),
+    ("<line class=fence x1=7 x2=7 y1=0 y2=14 />", "fence: what this thread flushed is durable"),
+    ("<line class=marker x1=7 x2=7 y1=0 y2=14 />", "marker"),
+    ("<line class=crash x1=7 x2=7 y1=0 y2=14 />", "the power fails here"),
+    ("<circle class=missing cx=7 cy=7 r=6 />", "and this is missing"),
+)
+
+
+def legend() -> str:
+    """Return what the symbols stand for."""
+    symbols = "".join(f"<span><svg width=14 height=14>{drawn}</svg> {text}</span> " for drawn, text in _SYMBOLS)
+    return (
+        f"<p>Time goes to the right, one event a column; a row is a line of 64 bytes.</p><p class=legend>{symbols}</p>"
+    )
+
+
+def timeline(recording: Recording, failures: Sequence[CrashFailure], sites: Sites) -> str:
+    """Return the picture. Of a long recording it has the events up to the first failure, else the first ones."""
+    first = min((failure.state.point for failure in failures), default=0)
+    behind = min(first, recording.nr_events) + _BEHIND
+    events = [*islice(recording.events(), max(0, behind - _EVENTS), max(behind, _EVENTS))]
+    return _Picture(events, recording).draw(failures, sites)
+
+
+class _Picture:
+    """Where events and lines are."""
+
+    def __init__(self, events: list[Event], recording: Recording) -> None:
+        self._events, self._eadr = events, recording.eadr
+        self._columns = {event.seq: _LEFT + i * _STEP for i, event in enumerate(events)}
+        self._end = _LEFT + len(events) * _STEP
+        self._columns.setdefault(recording.end, self._end)
+        touched = sorted({event.offset for event in events if event.type == EventType.STORE})[:_LINES]
+        self._rows = {offset: _TOP + i * _ROW for i, offset in enumerate(touched)}
+        self._bottom = _TOP + len(touched) * _ROW
+
+    def draw(self, failures: Sequence[CrashFailure], sites: Sites) -> str:
+        drawn = (
+            *(f"<text x=2 y={y + 10}>{offset:#x}</text>" for offset, y in self._rows.items()),
+            *self._numbers(),
+            *(() if self._eadr else self._bars()),
+            *(part for event in self._events for part in self._event(event, sites)),
+            *(part for failure in failures for part in self._failure(failure)),
+            *self._crash_numbers(failures),
+        )
+        return f"<svg width={self._end + 3 * _STEP} height={self._bottom + 18}>{''.join(drawn)}</svg>"
+
+    def _numbers(self) -> Iterator[str]:
+        for event in self._events:
+            if event.seq % _TICKS == 0:
+                yield f"<text x={self._columns[event.seq]} y={self._bottom + 14}>{event.seq}</text>"
+
+    def _flushed(self, event: Event) -> list[int]:
+        first = event.offset // LINE_SIZE * LINE_SIZE
+        return [offset for offset in self._rows if first <= offset < event.offset + event.length]
+
+    def _bars(self) -> Iterator[str]:
+        """From the store of a line to its flush, and from there to the fence: what a power failure may take."""
+        dirty: dict[int, int] = {}  # of lines: since when
+        flying: dict[int, tuple[int, int]] = {}  # since when, and by which thread
+
+        def bar(kind: str, offset: int, begin: int, end: int) -> str:
+            return f"<rect class={kind} x={begin} y={self._rows[offset] + 5} width={end - begin} height=4 />"
+
+        for event in self._events:
+            x = self._columns[event.seq] + 5
+            if event.type == EventType.STORE and event.offset in self._rows:
+                if event.offset in flying:
+                    yield bar("flying", event.offset, flying.pop(event.offset)[0], x)
+                dirty.setdefault(event.offset, x)
+            if event.type & EventType.FLUSH:
+                for offset in self._flushed(event):
+                    if offset in dirty:
+                        yield bar("dirty", offset, dirty.pop(offset), x)
+                        flying[offset] = x, event.thread
+            if event.type & EventType.FENCE:
+                for offset in [offset for offset, (_, thread) in flying.items() if thread == event.thread]:
+                    yield bar("flying", offset, flying.pop(offset)[0], x)
+        yield from (bar("dirty", offset, begin, self._end) for offset, begin in dirty.items())
+        yield from (bar("flying", offset, begin, self._end) for offset, (begin, _) in flying.items())
+
+    def _event(self, event: Event, sites: Sites) -> Iterator[str]:
+        x, site = self._columns[event.seq], sites.name(event.site)
+        where = f" at {escape(site)}" if site else ""
+        title = f"<title>event {event.seq}, thread {event.thread}: {event.type.name.lower()}{where}"
+        if event.type == EventType.STORE and event.offset in self._rows:
+            yield f"<rect class=store x={x} y={self._rows[event.offset] + 2} width=10 height=10>{title}</title></rect>"
+        if event.type & EventType.FLUSH:
+            for offset in self._flushed(event):
+                yield f"<circle class=flush cx={x + 5} cy={self._rows[offset] + 7} r=4>{title}</title></circle>"
+        if event.type & EventType.FENCE:
+            yield f"<line class=fence x1={x + 5} x2={x + 5} y1={_TOP - 6} y2={self._bottom}>{title}</title></line>"
+        if event.type == EventType.MARKER:
+            text = escape(event.data.decode(errors="replace"))
+            title += f" {text}</title>"
+            yield f"<line class=marker x1={x + 5} x2={x + 5} y1={_TOP - 16} y2={self._bottom}>{title}</line>"
+            yield f"<text x={x + 7} y={_TOP - 10}>{text[:24]}</text>"
+
+    def _failure(self, failure: CrashFailure) -> Iterator[str]:
+        x = self._columns.get(failure.state.point)
+        if x is None:
+            return
+        title = f"<title>{escape(failure.reason)}</title>"
+        yield f"<line class=crash x1={x} x2={x} y1=12 y2={self._bottom}>{title}</line>"
+        for line in failure.missing:
+            at = self._columns.get(line.seq)
+            if line.offset in self._rows and at is not None:
+                yield f"<circle class=missing cx={at + 5} cy={self._rows[line.offset] + 7} r=7>{title}</circle>"
+
+    def _crash_numbers(self, failures: Sequence[CrashFailure]) -> Iterator[str]:
+        """Before which event the power fails; where two are too near each other to be read, of the first."""
+        free = 0
+        for point in sorted(failure.state.point for failure in failures):
+            x = self._columns.get(point, -1)
+            if x >= free:
+                yield f"<text class=crash x={x - 3} y=10>{point}</text>"
+                free = x + 2 * _STEP
