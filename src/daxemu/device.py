@@ -221,14 +221,22 @@ class DaxDevice(Launcher):
             raise UsageError(
                 f"nothing tells what of {self.name} is durable: begin with device.record(), or fail with 'all'"
             )
-        if self._device.alive:
+        alive = self._device.alive
+        if alive:
             self._device.kill()
+        if recorder is None:
+            return 0
+        try:
+            left = recorder.fail(policy)
+        except UsageError:
+            if alive:
+                self._device.run()
+            raise
         lost = 0
-        if recorder is not None:
-            for offset, data in recorder.fail(policy).items():
-                lost += os.pread(self._backing.bytes_fd, len(data), offset) != data
-                os.pwrite(self._backing.bytes_fd, data, offset)
-            recorder.close()
+        for offset, data in left.items():
+            lost += os.pread(self._backing.bytes_fd, len(data), offset) != data
+            os.pwrite(self._backing.bytes_fd, data, offset)
+        recorder.close()
         return lost
 
     @property

@@ -2,23 +2,22 @@
 
 import json
 
-from daxemu.pmem.domain import events_of
-from daxemu.pmem.format import EVENT_FLUSH, EVENT_STORE
-from daxemu.pmem.reader import EventType
+from daxemu.pmem.format import LOG_HEADER
+from daxemu.pmem.reader import EventType, Recording
 
 
 def events(directory):
-    return list(events_of((directory / "log").read_bytes()))
-
-
-def name_of(event):
-    return EventType(event.type).name.lower()
+    if (directory / "log").stat().st_size == LOG_HEADER.size:
+        return []
+    with Recording(directory) as recording:
+        return list(recording.events())
 
 
 def told(directory):
     """Events as (name, offset, length)."""
+    with_range = EventType.STORE | EventType.FLUSH
     return [
-        (name_of(event), event.offset, event.length) if event.type & (EVENT_STORE | EVENT_FLUSH) else name_of(event)
+        (event.type.name.lower(), event.offset, event.length) if event.type & with_range else event.type.name.lower()
         for event in events(directory)
     ]
 

@@ -5,9 +5,9 @@ import random
 import pytest
 
 from daxemu import DaxBusError, Engine, KernelError, UsageError
-from daxemu.pmem.domain import events_of
+from daxemu.pmem import format as fmt
 from daxemu.pmem.format import EVENT_PERSIST, EVENT_STORE
-from tests.pmem.logs import described, told
+from tests.pmem.logs import described, events, told
 
 
 @pytest.fixture
@@ -141,5 +141,25 @@ def test_flushes_of_what_was_not_changed_store_nothing(device, tmp_path):
             m[at : at + 1] = b"z"
             m.persist(at, 1)
             m.persist(at, 1)
-    log = list(events_of((tmp_path / "rec/log").read_bytes()))
-    assert [event.type for event in log] == [EVENT_STORE, EVENT_PERSIST, EVENT_PERSIST] * 50
+    assert [event.type for event in events(tmp_path / "rec")] == [EVENT_STORE, EVENT_PERSIST, EVENT_PERSIST] * 50
+
+
+def test_a_recording_that_there_was_no_room_for_says_so_and_keeps_its_begin(device, tmp_path, monkeypatch):
+    monkeypatch.setattr(fmt, "LOG_MOST", 1 << 20)
+    with device.open() as file, file.mmap() as m:
+        recorder = device.record(tmp_path / "rec")
+        for number in range(10_000):
+            m[0:8] = number.to_bytes(8, "little")
+            m.persist(0, 8)
+        with pytest.raises(UsageError, match="not all events could be kept"):
+            recorder.close()
+        first = events(tmp_path / "rec")[:4]
+        assert [event.type for event in first] == [EVENT_PERSIST, EVENT_STORE, EVENT_PERSIST, EVENT_STORE]
+
+        device.record()
+        for number in range(10_000):
+            m[0:8] = number.to_bytes(8, "little")
+            m.persist(0, 8)
+        with pytest.raises(UsageError, match="what is durable is not known"):
+            device.power_fail()
+        assert m[0:8] == (9999).to_bytes(8, "little")

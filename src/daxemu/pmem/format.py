@@ -22,6 +22,7 @@ __all__ = [
     "EVENT_UNFINISHED",
     "LINE_SIZE",
     "LOG_HEADER",
+    "LOG_HELD",
     "LOG_MAGIC",
     "LOG_MOST",
     "LOG_VERSION",
@@ -78,12 +79,15 @@ EVENT = Record(
     },
 )
 
-# Of a recording under way, by which all writers work together: this, locks of lines, and at SHADOW_OFFSET the
-# device as it is known to the log. ``tail`` is where the next event goes, ``nr_threads`` the next thread's number.
+# Of a recording under way, by which all writers work together: this, locks of pages, and at SHADOW_OFFSET the
+# device as it is known to the log. ``tail`` is where the next event goes, ``collected`` up to where the log's file
+# has them, ``limit`` up to where there is room, in whole MiB; ``nr_threads`` is the next thread's number.
 STATE = Record(
     "pmem_state",
     {
         "tail": "Q",
+        "collected": "Q",
+        "limit": "Q",
         "device_size": "Q",
         "dev": "Q",
         "ino": "Q",
@@ -97,7 +101,8 @@ STOPPED_FULL = 2  # no room for more events
 STATE_LOCKS_OFFSET = 1024
 STATE_NR_LOCKS = 512
 SHADOW_OFFSET = 4096
-LOG_MOST = 1 << 36  # bytes; the file is sparse
+LOG_MOST = 1 << 36  # bytes, in memory only until they are collected
+LOG_HELD = 1 << 30  # bytes in memory, about: who writes faster than the file takes them has to wait
 
 # An event that is being written has this besides its type; where its writer was killed it stays so.
 EVENT_UNFINISHED = 0x80

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import tempfile
 import threading
@@ -11,12 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from daxemu._core import PmemLog
+from daxemu._core import CrashStates, PmemLog
 from daxemu.backing.store import BackingFile, copy_written
+from daxemu.backing.tmpfs import TmpfsStore
 from daxemu.errors import UsageError
 from daxemu.kernel.nvdimm.region import NdRegion
 from daxemu.pmem import format as fmt
-from daxemu.pmem.domain import Domain, events_of, survivors
+from daxemu.pmem.collector import Collector
+from daxemu.pmem.domain import survivors
 from daxemu.pmem.format import LINE_SIZE, SHADOW_OFFSET, STATE
 from daxemu.pmem.modules import read_modules
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "persistence_domain"]
 
 _CHUNK = 1 << 20
+_BEHIND_ALL = (1 << 64) - 1  # events
 # Names in the session's directory: programs that start while these are there take part.
 _STATE, _EVENTS, _MODULES = "record.state", "record.events", "record.modules"
 
@@ -59,21 +63,21 @@ class Recorder:
             if directory is not None:
                 _make_directory(directory)
                 undo.callback(directory.rmdir)
-            self._state = os.memfd_create("daxemu recording")
-            undo.callback(os.close, self._state)
-            os.ftruncate(self._state, SHADOW_OFFSET + self._size)
-            self._events = _nameless_file(directory, undo)
-            os.ftruncate(self._events, fmt.LOG_MOST)
+            self._state = _in_memory("daxemu-recording", SHADOW_OFFSET + self._size, undo)
+            self._events = _in_memory("daxemu-events", fmt.LOG_MOST, undo)
             self._modules = _nameless_file(directory, undo)
             dev, ino = self._backing.identity
-            state = STATE.pack(tail=fmt.LOG_HEADER.size, device_size=self._size, dev=dev, ino=ino)
-            os.pwrite(self._state, state, 0)
+            begin = fmt.LOG_HEADER.size
+            head = {"tail": begin, "collected": begin, "limit": fmt.LOG_MOST, "device_size": self._size}
+            os.pwrite(self._state, STATE.pack(**head, dev=dev, ino=ino), 0)
             copy_written(self._backing.bytes_fd, 0, self._state, SHADOW_OFFSET, self._size)
-            self._base = _nameless_file(None, undo) if directory is None else _new_file(directory / "base", undo)
+            self._base = _file("base", directory, undo)
             os.ftruncate(self._base, self._size)
             copy_written(self._state, SHADOW_OFFSET, self._base, 0, self._size)
+            self._file = _file("log", directory, undo)
             self._log = PmemLog(self._state, self._events)
             self._links = self._link(undo)
+            self._collector = Collector(self._log, self._file, self._size)
             undo.pop_all()
 
     def __enter__(self) -> Recorder:
@@ -158,25 +162,22 @@ class Recorder:
         """What lines that are not safe hold after a power failure. UsageError: no such policy; part is not known."""
         choose = survivors(policy)
         self.observe()
-        if self._stopped == fmt.STOPPED_FULL:
-            raise UsageError("there was no room for all events of the recording; what is durable is not known")
-        domain = Domain()
-        with tempfile.TemporaryFile() as file:
-            self._log.finish(file.fileno())
-            file.seek(0)
-            for event in events_of(file.read()):
-                domain.apply(event)
-        chosen = {offset: choose(copies) for offset, copies in domain.pending().items()}
-        return {
-            offset: os.pread(self._base, LINE_SIZE, offset) if data is None else data for offset, data in chosen.items()
-        }
+        if why := self._collector.finish():
+            raise UsageError(f"not all events of the recording could be kept ({why}); what is durable is not known")
+        log = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
+        image = mmap.mmap(self._base, self._size, access=mmap.ACCESS_COPY)
+        states = CrashStates(image, memoryview(log)[fmt.LOG_HEADER.size :], False)
+        states.advance(_BEHIND_ALL)
+        pending = states.pending()
+        states.choose(tuple(choose(len(versions)) for _, versions in pending))
+        return {offset: image[offset : offset + LINE_SIZE] for offset, _ in pending}
 
     def close(self) -> None:
-        """End the recording. ENOSPC: there is no room for the log. UsageError: its end is missing for that reason."""
+        """End the recording. UsageError: the end of the log is missing, as there was no room for it."""
         if self._closed:
             return
         with self._engine._lock, ExitStack() as steps:
-            for fd in (self._state, self._events, self._modules, self._base):
+            for fd in (self._state, self._events, self._modules, self._base, self._file):
                 steps.callback(os.close, fd)
             steps.callback(self._engine._recorders.pop, self._device, None)
             steps.callback(setattr, self, "_closed", True)
@@ -184,27 +185,15 @@ class Recorder:
                 steps.callback(link.unlink, missing_ok=True)
             with suppress(ValueError):
                 self.observe()
-            self._stop()
-            self._complete()
+            self._complete(self._collector.finish())
 
-    @property
-    def _stopped(self) -> int:
-        return STATE.unpack(os.pread(self._state, STATE.size, 0))["stopped"]
-
-    def _stop(self) -> None:
-        """Programs that go on write no more events."""
-        if not self._stopped:
-            os.pwrite(self._state, fmt.STOPPED_CLOSED.to_bytes(4, "little"), STATE.offset("stopped"))
-
-    def _complete(self) -> None:
+    def _complete(self, incomplete: str) -> None:
         if self.directory is None:
             return
-        with (self.directory / "log").open("wb") as log:
-            self._log.finish(log.fileno())
         description = self._description()
         (self.directory / "meta.json").write_text(json.dumps(description, indent=1) + "\n")
-        if self._stopped == fmt.STOPPED_FULL:
-            raise UsageError(f"{self.directory}: there was no room for all events; what was recorded before is there")
+        if incomplete:
+            raise UsageError(f"{self.directory}: not all events could be kept ({incomplete}); those before are there")
 
     def _description(self) -> dict[str, Any]:
         return {
@@ -220,6 +209,12 @@ class Recorder:
         }
 
 
+def _in_memory(label: str, size: int, undo: ExitStack) -> int:
+    fd = TmpfsStore().create(label, size)
+    undo.callback(os.close, fd)
+    return fd
+
+
 def _nameless_file(directory: Path | None, undo: ExitStack) -> int:
     """A file that is gone when nobody uses it any more."""
     with tempfile.TemporaryFile(dir=directory) as file:
@@ -228,7 +223,10 @@ def _nameless_file(directory: Path | None, undo: ExitStack) -> int:
     return fd
 
 
-def _new_file(path: Path, undo: ExitStack) -> int:
+def _file(name: str, directory: Path | None, undo: ExitStack) -> int:
+    if directory is None:
+        return _nameless_file(None, undo)
+    path = directory / name
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     undo.callback(path.unlink)
     undo.callback(os.close, fd)

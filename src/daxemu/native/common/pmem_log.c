@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The log is a sparse file that everybody maps. To write an event is to take the next bytes of it, by one addition;
- * so events are in order, and what a killed program has written is there.
+ * The log is memory that everybody maps. To write events is to take the next bytes of it, by one addition; so they are
+ * in order, and what a killed program has written is there. Who records takes them from the begin to a file.
  */
 #define _GNU_SOURCE
 #include "pmem_log.h"
@@ -10,13 +10,14 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { STEP = 1 << 20, MOST_TRIES = 1 << 16 };
+enum { BLOCK = 1 << 20, MOST_TRIES = 1 << 16, MOST_PAUSES = 10000, PAGE = 64 * DX_LINE_SIZE };
 
 #define MASK (DX_LINE_SIZE - 1ULL)
 #define MOST_LENGTH (1U << 31)
@@ -51,11 +52,11 @@ void dx_pmem_detach(struct dx_pmem_log *log)
 	log->state = NULL;
 }
 
-static void stop(struct dx_pmem_log *log)
+void dx_pmem_stop(struct dx_pmem_log *log, uint32_t why)
 {
 	uint32_t running = 0;
 
-	__atomic_compare_exchange_n(&log->state->stopped, &running, DX_STOPPED_FULL, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	__atomic_compare_exchange_n(&log->state->stopped, &running, why, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 bool dx_pmem_new_thread(struct dx_pmem_log *log, uint16_t *thread)
@@ -65,52 +66,98 @@ bool dx_pmem_new_thread(struct dx_pmem_log *log, uint16_t *thread)
 	*thread = number;
 	if (number <= UINT16_MAX)
 		return true;
-	stop(log);
+	dx_pmem_stop(log, DX_STOPPED_FULL);
 	return false;
 }
 
-/* Have the file's memory there up to END: a full disk is to be an answer, not SIGBUS. */
+static bool is_stopped(const struct dx_pmem_log *log)
+{
+	return __builtin_expect(__atomic_load_n(&log->state->stopped, __ATOMIC_RELAXED) != 0, 0);
+}
+
+/* What is not in the file is to be bounded. False: nobody collects it, whoever did may have been killed. */
+static bool wait_for_collector(const struct dx_pmem_log *log, uint64_t end)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	uint64_t before = 0;
+
+	for (int pauses = 0; pauses < MOST_PAUSES && !is_stopped(log); pauses++) {
+		uint64_t collected = __atomic_load_n(&log->state->collected, __ATOMIC_ACQUIRE);
+
+		if (end - collected <= DX_LOG_HELD)
+			return true;
+		if (collected != before)
+			pauses = 0;
+		before = collected;
+		nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
+/*
+ * Have the memory of the log there at [at, end): a lack of it is to be an answer, not SIGBUS. Known to be there is a
+ * window of blocks: the first, and the one behind the last, in one word.
+ */
 static bool make_ready(struct dx_pmem_log *log, uint64_t at, uint64_t end)
 {
-	uint64_t from = __atomic_load_n(&log->ready, __ATOMIC_RELAXED), start = from ? from : at & ~(STEP - 1ULL);
+	uint64_t first = at / BLOCK, behind = (end + BLOCK - 1) / BLOCK;
+	uint64_t limit = __atomic_load_n(&log->state->limit, __ATOMIC_RELAXED);
 	int saved = errno;
-	bool full;
+	bool room;
 
-	end = (end + STEP - 1) & ~(STEP - 1ULL);
-	full = end > DX_LOG_MOST || (madvise(log->events + start, end - start, MADV_POPULATE_WRITE) < 0 && errno != EINVAL);
+	room = end <= limit && (!log->patient || wait_for_collector(log, end)) &&
+	       (madvise(log->events + first * BLOCK, (behind - first) * BLOCK, MADV_POPULATE_WRITE) == 0 || errno == EINVAL);
 	errno = saved;
-	if (full)
-		return false;
-	__atomic_store_n(&log->ready, end, __ATOMIC_RELAXED);
-	return true;
-}
-
-static void put(struct dx_pmem_log *log, struct pmem_event head, const void *payload, uint32_t length)
-{
-	uint64_t size = sizeof(head) + ((length + 7ULL) & ~7ULL), at;
-	struct pmem_event *event;
-	uint8_t type = head.type;
-
-	if (__atomic_load_n(&log->state->stopped, __ATOMIC_RELAXED))
-		return;
-	at = __atomic_fetch_add(&log->state->tail, size, __ATOMIC_RELAXED);
-	if (__builtin_expect(at + size > __atomic_load_n(&log->ready, __ATOMIC_RELAXED), 0) && !make_ready(log, at, at + size)) {
-		stop(log);
-		return;
+	if (room) {
+		__atomic_store_n(&log->ready, first << 32 | behind, __ATOMIC_RELAXED);
+		return true;
 	}
-	event = (struct pmem_event *)(log->events + at);
-	head.type |= DX_EVENT_UNFINISHED;
-	*event = head;
-	if (length)
-		memcpy(event + 1, payload, length);
-	__atomic_store_n(&event->type, type, __ATOMIC_RELEASE);
+	dx_pmem_stop(log, DX_STOPPED_FULL);
+	while (at < limit && !__atomic_compare_exchange_n(&log->state->limit, &limit, at, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+	return false;
 }
 
-/* Whoever had a line may have been killed, or interrupted by a handler that is here now: nobody waits for ever. */
-static uint32_t *lock_line(struct dx_pmem_log *log, uint64_t line)
+/* The next bytes of the log; NULL if there is no room for them. */
+static char *take(struct dx_pmem_log *log, uint64_t size)
+{
+	uint64_t at = __atomic_fetch_add(&log->state->tail, size, __ATOMIC_RELAXED), end = at + size;
+	uint64_t ready = __atomic_load_n(&log->ready, __ATOMIC_RELAXED);
+
+	if (__builtin_expect(at < (ready >> 32) * BLOCK || end > (ready & UINT32_MAX) * BLOCK, 0) && !make_ready(log, at, end))
+		return NULL;
+	for (int i = 0; i < 8; i++) /* an addition waits for all stores before it: the next one will find these done sooner */
+		__builtin_prefetch(log->events + end + i * 64, 1);
+	return log->events + at;
+}
+
+/*
+ * An event says that it is unfinished before anything else of it is there. Of a program that is killed all is there
+ * that comes before; so it is enough that the compiler keeps the order.
+ */
+static struct pmem_event *begin(char *to, const struct pmem_event *event)
+{
+	struct pmem_event *put = (struct pmem_event *)to;
+
+	__atomic_store_n(&put->type, event->type | DX_EVENT_UNFINISHED, __ATOMIC_RELAXED);
+	put->length = event->length;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	put->thread = event->thread;
+	put->offset = event->offset;
+	put->site = event->site;
+	return put;
+}
+
+static void end(struct pmem_event *put, uint8_t type)
+{
+	__atomic_store_n(&put->type, type, __ATOMIC_RELEASE);
+}
+
+/* Whoever had a page may have been killed, or interrupted by a handler that is here now: nobody waits for ever. */
+static uint32_t *lock_page(struct dx_pmem_log *log, uint64_t at)
 {
 	uint32_t *locks = (uint32_t *)((char *)log->state + DX_STATE_LOCKS_OFFSET);
-	uint32_t *lock = &locks[line / DX_LINE_SIZE % DX_STATE_NR_LOCKS];
+	uint32_t *lock = &locks[at / PAGE % DX_STATE_NR_LOCKS];
 
 	for (int tries = 0; tries < MOST_TRIES; tries++) {
 		uint32_t nobody = 0;
@@ -122,61 +169,110 @@ static uint32_t *lock_line(struct dx_pmem_log *log, uint64_t line)
 	return lock;
 }
 
-/* A copy of a line as it was at one time, as far as two looks can tell. */
-static void look(const char *memory, char line[DX_LINE_SIZE])
+static bool differ(const char *one, const char *other)
+{
+	uint64_t a[DX_LINE_SIZE / 8], b[DX_LINE_SIZE / 8], found = 0;
+
+	memcpy(a, one, sizeof(a));
+	memcpy(b, other, sizeof(b));
+	for (size_t i = 0; i < DX_LINE_SIZE / 8; i++)
+		found |= a[i] ^ b[i];
+	return found;
+}
+
+/* Copy a line as it was at one time, as far as two looks can tell. */
+static void look(char *line, const char *memory)
 {
 	for (int tries = 0; tries < 100; tries++) {
 		memcpy(line, memory, DX_LINE_SIZE);
 		__asm__ volatile("" ::: "memory");
-		if (memcmp(line, memory, DX_LINE_SIZE) == 0)
+		if (!differ(line, memory))
 			return;
 	}
 }
 
-static void log_line(struct dx_pmem_log *log, const char *memory, uint64_t at, struct dx_pmem_actor actor)
+/*
+ * Lines of one page are told of if they have changed, and then DONE if that has a type. In the order in which the
+ * contents of lines were there they are in the log: the lock is held while they are looked at and get their places.
+ */
+static void tell(struct dx_pmem_log *log, const char *memory, uint64_t first, uint64_t nr, const struct pmem_event *done)
 {
-	/* In the order in which a line's contents were there they are logged. */
-	uint32_t *lock = lock_line(log, at);
-	char line[DX_LINE_SIZE];
+	struct pmem_event store = { .type = DX_EVENT_STORE, .thread = done->thread, .length = DX_LINE_SIZE, .site = done->site };
+	uint32_t *lock = lock_page(log, first);
+	char *shadow = log->shadow + first, *to = NULL;
+	uint64_t changed = 0, size;
 
-	look(memory, line);
-	if (memcmp(line, log->shadow + at, DX_LINE_SIZE) != 0) {
-		memcpy(log->shadow + at, line, DX_LINE_SIZE);
-		put(log,
-		    (struct pmem_event){ .type = DX_EVENT_STORE, .thread = actor.thread, .length = DX_LINE_SIZE, .offset = at,
-					 .site = actor.site },
-		    line, DX_LINE_SIZE);
+	for (uint64_t i = 0; i < nr; i++)
+		changed |= (uint64_t)differ(memory + i * DX_LINE_SIZE, shadow + i * DX_LINE_SIZE) << i;
+	size = __builtin_popcountll(changed) * (sizeof(store) + DX_LINE_SIZE) + (done->type ? sizeof(*done) : 0);
+	if (size)
+		to = take(log, size);
+	for (; to && changed; changed &= changed - 1) {
+		uint64_t at = __builtin_ctzll(changed) * DX_LINE_SIZE;
+		struct pmem_event *put;
+
+		store.offset = first + at;
+		put = begin(to, &store);
+		to += sizeof(store);
+		look(to, memory + at);
+		memcpy(shadow + at, to, DX_LINE_SIZE);
+		to += DX_LINE_SIZE;
+		end(put, store.type);
 	}
+	if (to && done->type)
+		end(begin(to, done), done->type);
 	__atomic_store_n(lock, 0, __ATOMIC_RELEASE);
+}
+
+/* All lines that have any of the range; then DONE. */
+static void tell_all(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length,
+		     const struct pmem_event *done)
+{
+	const struct pmem_event nothing = { .thread = done->thread, .site = done->site };
+	uint64_t first = offset & ~MASK, behind = (offset + length + MASK) & ~MASK, next;
+
+	memory -= offset - first;
+	for (uint64_t at = first; at < behind; at = next) {
+		next = (at / PAGE + 1) * PAGE;
+		next = next < behind ? next : behind;
+		tell(log, memory + (at - first), at, (next - at) / DX_LINE_SIZE, next == behind ? done : &nothing);
+	}
 }
 
 void dx_pmem_observe(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor)
 {
-	uint64_t first = offset & ~MASK, end = (offset + length + MASK) & ~MASK;
+	if (!is_stopped(log))
+		tell_all(log, memory, offset, length, &(struct pmem_event){ .thread = actor.thread, .site = actor.site });
+}
 
-	memory -= offset - first;
-	for (uint64_t at = first; at < end; at += DX_LINE_SIZE)
-		if (memcmp(memory + (at - first), log->shadow + at, DX_LINE_SIZE) != 0)
-			log_line(log, memory + (at - first), at, actor);
+static void put(struct dx_pmem_log *log, const struct pmem_event *event, const void *payload, uint32_t length)
+{
+	char *to = take(log, sizeof(*event) + ((length + 7ULL) & ~7ULL));
+	struct pmem_event *put;
+
+	if (!to)
+		return;
+	put = begin(to, event);
+	if (length)
+		memcpy(to + sizeof(*event), payload, length);
+	end(put, event->type);
 }
 
 static void flush(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor,
 		  uint8_t type)
 {
-	if (__atomic_load_n(&log->state->stopped, __ATOMIC_RELAXED))
+	struct pmem_event event = { .type = type, .thread = actor.thread, .length = length, .offset = offset, .site = actor.site };
+
+	if (is_stopped(log))
 		return;
-	if (memory)
-		dx_pmem_observe(log, memory, offset, length, actor);
-	/* The length of an event has 32 bits. */
-	for (; length > MOST_LENGTH; offset += MOST_LENGTH, length -= MOST_LENGTH)
-		put(log,
-		    (struct pmem_event){ .type = DX_EVENT_FLUSH, .thread = actor.thread, .length = MOST_LENGTH,
-					 .offset = offset, .site = actor.site },
-		    NULL, 0);
-	put(log,
-	    (struct pmem_event){ .type = type, .thread = actor.thread, .length = length, .offset = offset,
-				 .site = actor.site },
-	    NULL, 0);
+	if (length > MOST_LENGTH) { /* more than an event can say */
+		flush(log, memory, offset, MOST_LENGTH, actor, DX_EVENT_FLUSH);
+		flush(log, memory ? memory + MOST_LENGTH : NULL, offset + MOST_LENGTH, length - MOST_LENGTH, actor, type);
+	} else if (memory) {
+		tell_all(log, memory, offset, length, &event);
+	} else {
+		put(log, &event, NULL, 0);
+	}
 }
 
 void dx_pmem_flush(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor)
@@ -196,12 +292,14 @@ void dx_pmem_persist(struct dx_pmem_log *log, const char *memory, uint64_t offse
 
 void dx_pmem_fence(struct dx_pmem_log *log, struct dx_pmem_actor actor)
 {
-	put(log, (struct pmem_event){ .type = DX_EVENT_FENCE, .thread = actor.thread, .site = actor.site }, NULL, 0);
+	if (!is_stopped(log))
+		put(log, &(struct pmem_event){ .type = DX_EVENT_FENCE, .thread = actor.thread, .site = actor.site }, NULL, 0);
 }
 
 void dx_pmem_marker(struct dx_pmem_log *log, const char *text, uint32_t length, struct dx_pmem_actor actor)
 {
-	put(log,
-	    (struct pmem_event){ .type = DX_EVENT_MARKER, .thread = actor.thread, .length = length, .site = actor.site },
-	    text, length);
+	struct pmem_event event = { .type = DX_EVENT_MARKER, .thread = actor.thread, .length = length, .site = actor.site };
+
+	if (!is_stopped(log))
+		put(log, &event, text, length);
 }

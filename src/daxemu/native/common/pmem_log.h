@@ -14,7 +14,8 @@ struct dx_pmem_log {
 	struct pmem_state *state; /* NULL: none */
 	char *shadow; /* what the device holds as far as the log tells */
 	char *events;
-	uint64_t ready; /* up to where the log can be written to without a fault */
+	uint64_t ready; /* where the log can be written to without a fault */
+	bool patient; /* waits while too much is in memory */
 };
 
 /* Who did something, and from where. */
@@ -26,6 +27,9 @@ struct dx_pmem_actor {
 /* Take part in a recording, by descriptors of its state and of its events; 0 or -errno. */
 int dx_pmem_attach(struct dx_pmem_log *log, int state_fd, int events_fd);
 void dx_pmem_detach(struct dx_pmem_log *log);
+
+/* Nobody writes any more, for the first reason that is given. */
+void dx_pmem_stop(struct dx_pmem_log *log, uint32_t why);
 
 /* The number of a thread that is new; false if there are no more. */
 bool dx_pmem_new_thread(struct dx_pmem_log *log, uint16_t *thread);
@@ -43,7 +47,15 @@ void dx_pmem_marker(struct dx_pmem_log *log, const char *text, uint32_t length, 
 /* Log lines that have changed, as dx_pmem_flush does, without a flush. */
 void dx_pmem_observe(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor);
 
-/* Write a complete log of what the events tell to a file open at its begin; how many there are, or -errno. */
-int64_t dx_pmem_finish(const struct dx_pmem_log *log, int fd);
+/* What of the log is in its file: up to AT, which needed no more memory up to RELEASED, and ends in the file at WRITTEN. */
+struct dx_pmem_collected {
+	uint64_t at, released, written, nr_events;
+};
+
+/*
+ * Go on to write the events to their file, up to the first that is not finished; the LAST time that one is left out, as
+ * its writer was killed. 0 or -errno: up to there they are in the file.
+ */
+int dx_pmem_collect(struct dx_pmem_log *log, struct dx_pmem_collected *done, int fd, bool last);
 
 #endif

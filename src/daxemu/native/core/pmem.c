@@ -9,6 +9,7 @@
 typedef struct {
 	PyObject_HEAD
 	struct dx_pmem_log log;
+	struct dx_pmem_collected collected;
 } PmemLog;
 
 static PyObject *log_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -24,10 +25,12 @@ static PyObject *log_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	if (status < 0)
 		return dx_oserror(-status, "mmap", "a recording");
 	self = (PmemLog *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
-	if (self)
-		self->log = log;
-	else
+	if (!self) {
 		dx_pmem_detach(&log);
+		return NULL;
+	}
+	self->log = log;
+	self->collected.at = self->collected.written = sizeof(struct pmem_log_header);
 	return (PyObject *)self;
 }
 
@@ -99,8 +102,11 @@ static PyObject *log_observe(PyObject *object, PyObject *args)
 		PyErr_SetString(PyExc_ValueError, "a part of a line");
 		fits = 0;
 	}
-	if (fits)
+	if (fits) {
+		Py_BEGIN_ALLOW_THREADS
 		dx_pmem_observe(&self->log, data.buf, offset, data.len, (struct dx_pmem_actor){ .thread = thread });
+		Py_END_ALLOW_THREADS
+	}
 	PyBuffer_Release(&data);
 	if (!fits)
 		return NULL;
@@ -131,17 +137,49 @@ static PyObject *log_marker(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
-static PyObject *log_finish(PyObject *object, PyObject *args)
+static PyObject *log_stop(PyObject *object, PyObject *args)
 {
-	int64_t count;
-	int fd;
+	unsigned int why;
 
-	if (!PyArg_ParseTuple(args, "i:finish", &fd))
+	if (!PyArg_ParseTuple(args, "I:stop", &why))
+		return NULL;
+	dx_pmem_stop(&((PmemLog *)object)->log, why);
+	Py_RETURN_NONE;
+}
+
+static PyObject *log_stopped(PyObject *object, PyObject *args)
+{
+	(void)args;
+	return PyLong_FromUnsignedLong(__atomic_load_n(&((PmemLog *)object)->log.state->stopped, __ATOMIC_RELAXED));
+}
+
+static PyObject *log_collect(PyObject *object, PyObject *args)
+{
+	PmemLog *self = (PmemLog *)object;
+	int fd, last, status;
+
+	if (!PyArg_ParseTuple(args, "ip:collect", &fd, &last))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
-	count = dx_pmem_finish(&((PmemLog *)object)->log, fd);
+	status = dx_pmem_collect(&self->log, &self->collected, fd, last);
 	Py_END_ALLOW_THREADS
-	return count < 0 ? dx_oserror(-count, "write", "a log") : PyLong_FromLongLong(count);
+	return status < 0 ? dx_oserror(-status, "write", "a log") : Py_NewRef(Py_None);
+}
+
+static PyObject *log_collected(PyObject *object, PyObject *args)
+{
+	const struct dx_pmem_collected *collected = &((PmemLog *)object)->collected;
+
+	(void)args;
+	return Py_BuildValue("KK", (unsigned long long)collected->nr_events, (unsigned long long)collected->written);
+}
+
+static PyObject *log_held(PyObject *object, PyObject *args)
+{
+	PmemLog *self = (PmemLog *)object;
+
+	(void)args;
+	return PyLong_FromUnsignedLongLong(__atomic_load_n(&self->log.state->tail, __ATOMIC_RELAXED) - self->collected.at);
 }
 
 static PyMethodDef methods[] = {
@@ -151,7 +189,12 @@ static PyMethodDef methods[] = {
 	{ "fence", log_fence, METH_VARARGS, "fence(thread): what the thread flushed is durable." },
 	{ "persist", log_persist, METH_VARARGS, "persist(offset, length, thread): flush() and fence(), as one event." },
 	{ "marker", log_marker, METH_VARARGS, "marker(text, thread)." },
-	{ "finish", log_finish, METH_VARARGS, "finish(fd): write what there is as a complete log; how many events." },
+	{ "stop", log_stop, METH_VARARGS, "stop(why): nobody writes any more." },
+	{ "stopped", log_stopped, METH_NOARGS, "stopped(): why nobody writes any more; 0: they do." },
+	{ "collect", log_collect, METH_VARARGS,
+	  "collect(fd, last): go on to write the events to their file; the last time without those that nobody finishes." },
+	{ "collected", log_collected, METH_NOARGS, "collected(): how many events are in the file, and where they end." },
+	{ "held", log_held, METH_NOARGS, "held(): how many bytes are not." },
 	{ NULL, NULL, 0, NULL },
 };
 

@@ -69,6 +69,7 @@ void dx_record_attach(void)
 	events = open_of_session("/record.events");
 	if (events >= 0) {
 		dx_pmem_attach(&dx_recording, state, events);
+		dx_recording.patient = true;
 		close(events);
 	}
 	close(state);

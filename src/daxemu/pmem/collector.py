@@ -1,0 +1,58 @@
+"""The events of a recording go from the memory that their writers share to the log's file."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from daxemu._core import PmemLog
+from daxemu.pmem import format as fmt
+from daxemu.pmem.writer import pack_header
+
+__all__ = ["Collector"]
+
+_PAUSE = 0.05  # seconds
+_MUCH = 32 << 20  # bytes; short recordings stay in memory until they end
+
+
+class Collector:
+    """Writes a log's file behind a recording, so that what is in memory does not grow with it.
+
+    ``fd`` is the file, which the collector does not close. ENOSPC: there is no room for its header.
+    """
+
+    def __init__(self, log: PmemLog, fd: int, size: int) -> None:
+        self._log = log
+        self._fd = fd
+        self._size = size
+        self._lock = threading.Lock()
+        self._ends = threading.Event()
+        self._why = ""
+        os.pwrite(fd, pack_header(size, 0), 0)
+        self._thread = threading.Thread(target=self._collect_much, name="daxemu recording", daemon=True)
+        self._thread.start()
+
+    def _collect_much(self) -> None:
+        while not self._ends.wait(_PAUSE):
+            if self._log.held() > _MUCH and not self._why:
+                self._collect(last=False)
+
+    def _collect(self, *, last: bool) -> None:
+        with self._lock:
+            try:
+                self._log.collect(self._fd, last)
+            except OSError as error:
+                self._why = error.strerror or str(error)
+                self._log.stop(fmt.STOPPED_FULL)
+
+    def finish(self) -> str:
+        """End the recording and complete its file. Return why only the first events are in it; empty if all are."""
+        self._log.stop(fmt.STOPPED_CLOSED)
+        self._ends.set()
+        self._thread.join()
+        if not self._why:
+            self._collect(last=True)
+        count, end = self._log.collected()
+        os.ftruncate(self._fd, end)
+        os.pwrite(self._fd, pack_header(self._size, count), 0)
+        return self._why or ("no memory for them" if self._log.stopped() == fmt.STOPPED_FULL else "")
