@@ -30,24 +30,34 @@ svg text { font: 10px monospace; fill: #777 } svg text.crash { fill: #d33; strok
 .crash { stroke: #d33; stroke-dasharray: 3 2 } .missing { fill: none; stroke: #d33; stroke-width: 2 }
 """
 
-_SYMBOLS = (
-    ("<rect class=store x=2 y=2 width=10 height=10 />", "stored"),
-    ("<rect class=dirty x=0 y=5 width=14 height=4 />", "not on its way to the memory"),
-    ("<circle class=flush cx=7 cy=7 r=4 />", "flushed"),
-    ("<rect class=flying x=0 y=5 width=14 height=4 />", "on its way"),
-    ("<line class=fence x1=7 x2=7 y1=0 y2=14 />", "fence: what this thread flushed is durable"),
-    ("<line class=marker x1=7 x2=7 y1=0 y2=14 />", "marker"),
-    ("<line class=crash x1=7 x2=7 y1=0 y2=14 />", "the power fails here"),
-    ("<circle class=missing cx=7 cy=7 r=6 />", "and this is missing"),
-)
+
+def _drawn(shape: str, kind: str, content: str = "", **where: int) -> str:
+    attributes = "".join(f" {name}='{value}'" for name, value in where.items())
+    return f"<{shape} class='{kind}'{attributes}>{content}</{shape}>"
+
+
+def _upright(kind: str, x: int, top: int, bottom: int, content: str = "") -> str:
+    return _drawn("line", kind, content, x1=x, x2=x, y1=top, y2=bottom)
+
+
+_SYMBOLS = {
+    "stored": _drawn("rect", "store", x=2, y=2, width=10, height=10),
+    "not on its way to the memory": _drawn("rect", "dirty", x=0, y=5, width=14, height=4),
+    "flushed": _drawn("circle", "flush", cx=7, cy=7, r=4),
+    "on its way": _drawn("rect", "flying", x=0, y=5, width=14, height=4),
+    "fence: what this thread flushed is durable": _upright("fence", 7, 0, 14),
+    "marker": _upright("marker", 7, 0, 14),
+    "the power fails here": _upright("crash", 7, 0, 14),
+    "and this is missing": _drawn("circle", "missing", cx=7, cy=7, r=6),
+}
 
 
 def legend() -> str:
     """Return what the symbols stand for."""
-    symbols = "".join(f"<span><svg width=14 height=14>{drawn}</svg> {text}</span> " for drawn, text in _SYMBOLS)
-    return (
-        f"<p>Time goes to the right, one event a column; a row is a line of 64 bytes.</p><p class=legend>{symbols}</p>"
+    symbols = "".join(
+        f"<span><svg width='14' height='14'>{drawn}</svg> {text}</span> " for text, drawn in _SYMBOLS.items()
     )
+    return f"<p class=legend>Time goes to the right, one event a column; a row is a line of 64 bytes.<br>{symbols}</p>"
 
 
 def timeline(recording: Recording, failures: Sequence[CrashFailure], sites: Sites) -> str:
@@ -72,19 +82,19 @@ class _Picture:
 
     def draw(self, failures: Sequence[CrashFailure], sites: Sites) -> str:
         drawn = (
-            *(f"<text x=2 y={y + 10}>{offset:#x}</text>" for offset, y in self._rows.items()),
+            *(_drawn("text", "line", f"{offset:#x}", x=2, y=y + 10) for offset, y in self._rows.items()),
             *self._numbers(),
             *(() if self._eadr else self._bars()),
             *(part for event in self._events for part in self._event(event, sites)),
             *(part for failure in failures for part in self._failure(failure)),
             *self._crash_numbers(failures),
         )
-        return f"<svg width={self._end + 3 * _STEP} height={self._bottom + 18}>{''.join(drawn)}</svg>"
+        return f"<svg width='{self._end + 3 * _STEP}' height='{self._bottom + 18}'>{''.join(drawn)}</svg>"
 
     def _numbers(self) -> Iterator[str]:
         for event in self._events:
             if event.seq % _TICKS == 0:
-                yield f"<text x={self._columns[event.seq]} y={self._bottom + 14}>{event.seq}</text>"
+                yield _drawn("text", "number", str(event.seq), x=self._columns[event.seq], y=self._bottom + 14)
 
     def _flushed(self, event: Event) -> list[int]:
         first = event.offset // LINE_SIZE * LINE_SIZE
@@ -96,7 +106,7 @@ class _Picture:
         flying: dict[int, tuple[int, int]] = {}  # since when, and by which thread
 
         def bar(kind: str, offset: int, begin: int, end: int) -> str:
-            return f"<rect class={kind} x={begin} y={self._rows[offset] + 5} width={end - begin} height=4 />"
+            return _drawn("rect", kind, x=begin, y=self._rows[offset] + 5, width=end - begin, height=4)
 
         for event in self._events:
             x = self._columns[event.seq] + 5
@@ -118,30 +128,29 @@ class _Picture:
     def _event(self, event: Event, sites: Sites) -> Iterator[str]:
         x, site = self._columns[event.seq], sites.name(event.site)
         where = f" at {escape(site)}" if site else ""
-        title = f"<title>event {event.seq}, thread {event.thread}: {event.type.name.lower()}{where}"
+        title = f"<title>event {event.seq}, thread {event.thread}: {event.type.name.lower()}{where}</title>"
         if event.type == EventType.STORE and event.offset in self._rows:
-            yield f"<rect class=store x={x} y={self._rows[event.offset] + 2} width=10 height=10>{title}</title></rect>"
+            yield _drawn("rect", "store", title, x=x, y=self._rows[event.offset] + 2, width=10, height=10)
         if event.type & EventType.FLUSH:
             for offset in self._flushed(event):
-                yield f"<circle class=flush cx={x + 5} cy={self._rows[offset] + 7} r=4>{title}</title></circle>"
+                yield _drawn("circle", "flush", title, cx=x + 5, cy=self._rows[offset] + 7, r=4)
         if event.type & EventType.FENCE:
-            yield f"<line class=fence x1={x + 5} x2={x + 5} y1={_TOP - 6} y2={self._bottom}>{title}</title></line>"
+            yield _upright("fence", x + 5, _TOP - 6, self._bottom, title)
         if event.type == EventType.MARKER:
-            text = escape(event.data.decode(errors="replace"))
-            title += f" {text}</title>"
-            yield f"<line class=marker x1={x + 5} x2={x + 5} y1={_TOP - 16} y2={self._bottom}>{title}</line>"
-            yield f"<text x={x + 7} y={_TOP - 10}>{text[:24]}</text>"
+            text = event.data.decode(errors="replace")
+            yield _upright("marker", x + 5, _TOP - 16, self._bottom, f"<title>{escape(text)}</title>")
+            yield _drawn("text", "label", escape(text[:24]), x=x + 7, y=_TOP - 10)
 
     def _failure(self, failure: CrashFailure) -> Iterator[str]:
         x = self._columns.get(failure.state.point)
         if x is None:
             return
         title = f"<title>{escape(failure.reason)}</title>"
-        yield f"<line class=crash x1={x} x2={x} y1=12 y2={self._bottom}>{title}</line>"
+        yield _upright("crash", x, 12, self._bottom, title)
         for line in failure.missing:
             at = self._columns.get(line.seq)
             if line.offset in self._rows and at is not None:
-                yield f"<circle class=missing cx={at + 5} cy={self._rows[line.offset] + 7} r=7>{title}</circle>"
+                yield _drawn("circle", "missing", title, cx=at + 5, cy=self._rows[line.offset] + 7, r=7)
 
     def _crash_numbers(self, failures: Sequence[CrashFailure]) -> Iterator[str]:
         """Before which event the power fails; where two are too near each other to be read, of the first."""
@@ -149,5 +158,5 @@ class _Picture:
         for point in sorted(failure.state.point for failure in failures):
             x = self._columns.get(point, -1)
             if x >= free:
-                yield f"<text class=crash x={x - 3} y=10>{point}</text>"
+                yield _drawn("text", "crash", str(point), x=x - 3, y=10)
                 free = x + 2 * _STEP
