@@ -1,12 +1,15 @@
 """Power goes: what survives, and what becomes of those who had the device mapped."""
 
 import random
+import sys
 
 import pytest
 
 from daxemu import DaxBusError, Engine, KernelError, UsageError
+from daxemu.pmem import Recording
 from daxemu.pmem import format as fmt
 from daxemu.pmem.format import EVENT_PERSIST, EVENT_STORE
+from daxemu.pmem.sites import Sites
 from tests.pmem.logs import described, events, told
 
 
@@ -163,3 +166,15 @@ def test_a_recording_that_there_was_no_room_for_says_so_and_keeps_its_begin(devi
         with pytest.raises(UsageError, match="what is durable is not known"):
             device.power_fail()
         assert m[0:8] == (9999).to_bytes(8, "little")
+
+
+def test_a_line_of_python_that_flushes_is_named(device, tmp_path):
+    with device.open() as file, file.mmap() as m, device.record(tmp_path / "rec"):
+        m[0] = 1
+        m.flush(0, 1)
+        here = sys._getframe().f_lineno
+        m.drain()
+    with Recording(tmp_path / "rec") as recording:
+        sites = Sites(recording.modules)
+        named = [sites.name(event.site) for event in recording.events()]
+    assert named == [f"test_power_fail.py:{line}" for line in (here - 1, here - 1, here + 1)]

@@ -21,7 +21,7 @@ from daxemu.pmem import format as fmt
 from daxemu.pmem.collector import Collector
 from daxemu.pmem.domain import survivors
 from daxemu.pmem.format import LINE_SIZE, SHADOW_OFFSET, STATE
-from daxemu.pmem.modules import read_modules
+from daxemu.pmem.modules import Sources, read_modules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +58,7 @@ class Recorder:
         self._device = device
         self._size = device.size
         self._threads = threading.local()
+        self._sources = Sources()
         self._closed = False
         with ExitStack() as undo:
             if directory is not None:
@@ -111,33 +112,40 @@ class Recorder:
         number: int = self._threads.number
         return number
 
+    @property
+    def _actor(self) -> tuple[int, int]:
+        """Who does this: the thread, and the line of Python that asked for it."""
+        return self._thread, self._sources.site()
+
     def flush(self, mapping: DaxMapping, offset: int, length: int, start: int) -> None:
         """Record that bytes of a mapping, which begins ``start`` bytes into the device, are flushed."""
         if not self._closed and length:
-            self._look(mapping, offset, length, start)
-            self._log.flush(start + offset, length, self._thread)
+            actor = self._actor
+            self._look(mapping, offset, length, start, actor)
+            self._log.flush(start + offset, length, *actor)
 
     def persist(self, mapping: DaxMapping, offset: int, length: int, start: int) -> None:
         """Record ``flush`` and ``fence`` of one call."""
         if not self._closed:
-            self._look(mapping, offset, length, start)
-            self._log.persist(start + offset, length, self._thread)
+            actor = self._actor
+            self._look(mapping, offset, length, start, actor)
+            self._log.persist(start + offset, length, *actor)
 
-    def _look(self, mapping: DaxMapping, offset: int, length: int, start: int) -> None:
+    def _look(self, mapping: DaxMapping, offset: int, length: int, start: int, actor: tuple[int, int]) -> None:
         first = offset // LINE_SIZE * LINE_SIZE
         end = -(-(offset + length) // LINE_SIZE) * LINE_SIZE
         for at in range(first, end, _CHUNK):
-            self._log.observe(start + at, _stable(mapping, at, min(_CHUNK, end - at)), self._thread)
+            self._log.observe(start + at, _stable(mapping, at, min(_CHUNK, end - at)), *actor)
 
     def fence(self) -> None:
         """Record a fence of this thread."""
         if not self._closed:
-            self._log.fence(self._thread)
+            self._log.fence(*self._actor)
 
     def marker(self, text: str) -> None:
         """Note a text at this place of the recording. EMSGSIZE: it has more than 65535 bytes."""
         if not self._closed:
-            self._log.marker(text, self._thread)
+            self._log.marker(text, *self._actor)
 
     def observe(self) -> None:
         """Record what lines hold that were stored and not flushed since: a cache may write them back any time."""
@@ -205,7 +213,7 @@ class Recorder:
             "command": [*self.command],
             "status": self.status,
             "sources": ["api", "preload", "scan"],
-            "modules": read_modules(self._modules),
+            "modules": [*read_modules(self._modules), *self._sources.modules()],
         }
 
 

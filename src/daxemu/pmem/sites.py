@@ -13,6 +13,8 @@ from elftools.common.exceptions import DWARFError, ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from daxemu.pmem.modules import SOURCES
+
 if TYPE_CHECKING:
     from daxemu.pmem.reader import Module
 
@@ -62,6 +64,7 @@ def _functions(elf: ELFFile) -> Iterable[_Row]:
         for symbol in section.iter_symbols() if isinstance(section, SymbolTableSection) else ():
             if symbol["st_info"]["type"] == "STT_FUNC" and symbol["st_value"]:
                 yield _Row(symbol["st_value"], symbol.name)
+                yield _Row(symbol["st_value"] + symbol["st_size"], "")  # no name is better than that of the last one
 
 
 def _lines(dwarf: Any) -> Iterable[_Row]:
@@ -99,5 +102,7 @@ class Sites:
             if module.start <= site < module.end:
                 offset = site - module.start + module.offset
                 file = Path(module.path).name
+                if module.start >= SOURCES:
+                    return f"{file}:{offset}"
                 return self._program(module.path).name(offset - 1) or f"{file}+{offset:#x}"
         return f"{site:#x}"

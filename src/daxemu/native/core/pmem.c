@@ -63,15 +63,18 @@ static int in_device(PmemLog *self, uint64_t offset, uint64_t length)
 	return 0;
 }
 
+/* Who does it: the thread's number and, if it is known, the place in the program. */
+#define ACTOR(actor) &(actor).thread, &(actor).site
+
 static PyObject *log_flush(PyObject *object, PyObject *args)
 {
 	PmemLog *self = (PmemLog *)object;
 	unsigned long long offset, length;
-	unsigned short thread;
+	struct dx_pmem_actor actor = { 0 };
 
-	if (!PyArg_ParseTuple(args, "KKH:flush", &offset, &length, &thread) || !in_device(self, offset, length))
+	if (!PyArg_ParseTuple(args, "KKH|K:flush", &offset, &length, ACTOR(actor)) || !in_device(self, offset, length))
 		return NULL;
-	dx_pmem_flush(&self->log, NULL, offset, length, (struct dx_pmem_actor){ .thread = thread });
+	dx_pmem_flush(&self->log, NULL, offset, length, actor);
 	Py_RETURN_NONE;
 }
 
@@ -79,11 +82,11 @@ static PyObject *log_persist(PyObject *object, PyObject *args)
 {
 	PmemLog *self = (PmemLog *)object;
 	unsigned long long offset, length;
-	unsigned short thread;
+	struct dx_pmem_actor actor = { 0 };
 
-	if (!PyArg_ParseTuple(args, "KKH:persist", &offset, &length, &thread) || !in_device(self, offset, length))
+	if (!PyArg_ParseTuple(args, "KKH|K:persist", &offset, &length, ACTOR(actor)) || !in_device(self, offset, length))
 		return NULL;
-	dx_pmem_persist(&self->log, NULL, offset, length, (struct dx_pmem_actor){ .thread = thread });
+	dx_pmem_persist(&self->log, NULL, offset, length, actor);
 	Py_RETURN_NONE;
 }
 
@@ -91,11 +94,11 @@ static PyObject *log_observe(PyObject *object, PyObject *args)
 {
 	PmemLog *self = (PmemLog *)object;
 	unsigned long long offset;
-	unsigned short thread;
+	struct dx_pmem_actor actor = { 0 };
 	Py_buffer data;
 	int fits;
 
-	if (!PyArg_ParseTuple(args, "Ky*H:observe", &offset, &data, &thread))
+	if (!PyArg_ParseTuple(args, "Ky*H|K:observe", &offset, &data, ACTOR(actor)))
 		return NULL;
 	fits = in_device(self, offset, data.len);
 	if (fits && (offset % DX_LINE_SIZE || data.len % DX_LINE_SIZE)) {
@@ -104,7 +107,7 @@ static PyObject *log_observe(PyObject *object, PyObject *args)
 	}
 	if (fits) {
 		Py_BEGIN_ALLOW_THREADS
-		dx_pmem_observe(&self->log, data.buf, offset, data.len, (struct dx_pmem_actor){ .thread = thread });
+		dx_pmem_observe(&self->log, data.buf, offset, data.len, actor);
 		Py_END_ALLOW_THREADS
 	}
 	PyBuffer_Release(&data);
@@ -115,25 +118,25 @@ static PyObject *log_observe(PyObject *object, PyObject *args)
 
 static PyObject *log_fence(PyObject *object, PyObject *args)
 {
-	unsigned short thread;
+	struct dx_pmem_actor actor = { 0 };
 
-	if (!PyArg_ParseTuple(args, "H:fence", &thread))
+	if (!PyArg_ParseTuple(args, "H|K:fence", ACTOR(actor)))
 		return NULL;
-	dx_pmem_fence(&((PmemLog *)object)->log, (struct dx_pmem_actor){ .thread = thread });
+	dx_pmem_fence(&((PmemLog *)object)->log, actor);
 	Py_RETURN_NONE;
 }
 
 static PyObject *log_marker(PyObject *object, PyObject *args)
 {
-	unsigned short thread;
+	struct dx_pmem_actor actor = { 0 };
 	const char *text;
 	Py_ssize_t length;
 
-	if (!PyArg_ParseTuple(args, "s#H:marker", &text, &length, &thread))
+	if (!PyArg_ParseTuple(args, "s#H|K:marker", &text, &length, ACTOR(actor)))
 		return NULL;
 	if (length > UINT16_MAX)
 		return dx_oserror(EMSGSIZE, "recording", "a marker");
-	dx_pmem_marker(&((PmemLog *)object)->log, text, length, (struct dx_pmem_actor){ .thread = thread });
+	dx_pmem_marker(&((PmemLog *)object)->log, text, length, actor);
 	Py_RETURN_NONE;
 }
 
@@ -184,11 +187,11 @@ static PyObject *log_held(PyObject *object, PyObject *args)
 
 static PyMethodDef methods[] = {
 	{ "new_thread", log_new_thread, METH_NOARGS, "new_thread(): the number of a thread that is new to the log." },
-	{ "flush", log_flush, METH_VARARGS, "flush(offset, length, thread): a range is flushed; its lines were observed." },
-	{ "observe", log_observe, METH_VARARGS, "observe(offset, data, thread): whole lines hold data." },
-	{ "fence", log_fence, METH_VARARGS, "fence(thread): what the thread flushed is durable." },
-	{ "persist", log_persist, METH_VARARGS, "persist(offset, length, thread): flush() and fence(), as one event." },
-	{ "marker", log_marker, METH_VARARGS, "marker(text, thread)." },
+	{ "flush", log_flush, METH_VARARGS, "flush(offset, length, thread, site): a range is flushed; its lines were observed." },
+	{ "observe", log_observe, METH_VARARGS, "observe(offset, data, thread, site): whole lines hold data." },
+	{ "fence", log_fence, METH_VARARGS, "fence(thread, site): what the thread flushed is durable." },
+	{ "persist", log_persist, METH_VARARGS, "persist(offset, length, thread, site): flush() and fence(), as one event." },
+	{ "marker", log_marker, METH_VARARGS, "marker(text, thread, site)." },
 	{ "stop", log_stop, METH_VARARGS, "stop(why): nobody writes any more." },
 	{ "stopped", log_stopped, METH_NOARGS, "stopped(): why nobody writes any more; 0: they do." },
 	{ "collect", log_collect, METH_VARARGS,
