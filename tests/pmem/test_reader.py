@@ -2,10 +2,15 @@
 
 import json
 import os
+from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from daxemu._core import index_log
 from daxemu.errors import UsageError
+from daxemu.pmem.format import EVENT, EVENT_STORE, LOG_HEADER, LOG_STRIDE
 from daxemu.pmem.points import crash_points, parse_points
 from daxemu.pmem.reader import EventType, Recording
 from tests.pmem.recordings import line, make_recording
@@ -76,7 +81,7 @@ def describe(path, **values):
         (lambda path: os.truncate(path / "log", 64 + 24 + 60), "ends inside the event"),
         (lambda path: change(path, 0, b"X"), "log:"),
         (lambda path: change(path, 32, bytes(8)), "log:"),
-        (lambda path: change(path, 64, b"\x07"), "unknown kind of event"),
+        (lambda path: change(path, 64, b"\x07"), "event of an unknown kind"),
         (lambda path: change(path, 64 + 8, b"\x01"), "past the end"),
         (lambda path: os.truncate(path / "log", 64 + 24 + 64), "1 events and should have 4"),
     ],
@@ -90,3 +95,30 @@ def test_what_is_damaged_is_refused(path, damage, text):
         damage(path)
     with pytest.raises(UsageError, match=text):
         Recording(path)
+
+
+def test_a_long_log_is_read_from_any_event_on(tmp_path):
+    written = [("persist", number * 8, 8, {"thread": number % 5}) for number in range(2 * LOG_STRIDE + 10)]
+    written[LOG_STRIDE : LOG_STRIDE + 2] = [("store", 0, line("a")), ("marker", "here")]
+    with Recording(make_recording(tmp_path / "r", written)) as recording:
+        everything = list(recording.events())
+        assert [event.seq for event in everything] == [*range(1, recording.end)]
+        assert recording.nr_events == len(written)
+        assert len(recording.fences) == len(written) - 2
+        assert recording.markers == [(LOG_STRIDE + 2, "here")]
+        for first in (1, 2, LOG_STRIDE, LOG_STRIDE + 1, LOG_STRIDE + 3, 2 * LOG_STRIDE + 1, recording.end):
+            assert list(recording.events(first)) == everything[first - 1 :]
+
+
+@settings(database=None, deadline=None)
+@given(st.binary(max_size=200), st.integers(0, 300), st.integers(0, 300))
+def test_no_bytes_take_the_index_past_the_end(data, size, at):
+    """Whatever is in a log is refused, or read to its end."""
+    event = EVENT.pack(type=EVENT_STORE, length=64, offset=64) + bytes(64)
+    log = bytes(LOG_HEADER.size) + event[:at] + data
+    with suppress(ValueError):
+        count, fences, flushes, places, markers = index_log(log, size)
+        assert len(places) == 8
+        assert count >= len(fences) // 8 + len(flushes) // 8 + len(markers)
+    with pytest.raises(ValueError, match="header"):
+        index_log(log[: LOG_HEADER.size - 1], size)

@@ -9,9 +9,11 @@ import struct
 from array import array
 from collections.abc import Iterator
 from enum import IntEnum
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from daxemu._core import index_log
 from daxemu.errors import UsageError
 from daxemu.pmem import format as fmt
 from daxemu.pmem.format import EVENT, LINE_SIZE, LOG_HEADER
@@ -54,6 +56,7 @@ class Module(NamedTuple):
 
 
 _TYPES = {int(kind): kind for kind in EventType}
+_WITH_PAYLOAD = (fmt.EVENT_STORE, fmt.EVENT_MARKER)
 _STRUCT = struct.Struct(EVENT.format)
 
 
@@ -78,10 +81,6 @@ class Recording:
         except (KeyError, TypeError) as error:
             raise self._refuse(f"meta.json: a module without {error}") from None
         self._log = self._map_log()
-        self.nr_events = 0
-        self.fences = array("Q")
-        self.flushes = array("Q")
-        self.markers: list[tuple[int, str]] = []
         try:
             self._index()
         except BaseException:
@@ -159,40 +158,31 @@ class Recording:
             raise self._refuse("log: it has no events: nothing was flushed by libpmem or Python, or it is not complete")
         if header["device_size"] != self.size:
             raise self._refuse(f"log is of a device of {header['device_size']} bytes, base of {self.size}")
-        for event in self.events():
-            self.nr_events = event.seq
-            if event.type & EventType.FENCE:
-                self.fences.append(event.seq)
-            elif event.type == EventType.FLUSH:
-                self.flushes.append(event.seq)
-            elif event.type == EventType.MARKER:
-                self.markers.append((event.seq, event.data.decode(errors="replace")))
+        try:
+            self.nr_events, fences, flushes, places, self.markers = index_log(self._log, self.size)
+        except ValueError as error:
+            raise self._refuse(f"log: {error}") from None
+        self.fences, self.flushes, self._places = (array("Q", numbers) for numbers in (fences, flushes, places))
         if self.nr_events != header["nr_events"]:
             raise self._refuse(f"log has {self.nr_events} events and should have {header['nr_events']}")
 
-    def events(self) -> Iterator[Event]:
-        """All events in order, one at a time: of the log, no more than one is in memory."""
-        log, size = self._log, len(self._log)
-        at, seq = LOG_HEADER.size, 0
-        record = _STRUCT
-        while at < size:
-            if size - at < record.size:
-                raise self._refuse(f"log ends inside the event at byte {at}")
+    def events(self, first: int = 1) -> Iterator[Event]:
+        """All events from the one of this number on, in order: of the log, no more than one is in memory."""
+        skipped, past = divmod(first - 1, fmt.LOG_STRIDE)
+        if skipped < len(self._places):
+            yield from islice(self._events(self._places[skipped], skipped * fmt.LOG_STRIDE + 1), past, None)
+
+    def _events(self, at: int, seq: int) -> Iterator[Event]:
+        log, record = self._log, _STRUCT
+        while seq < self.end:
             kind, _, thread, length, offset, site = record.unpack_from(log, at)
-            begin = at + record.size
-            at, seq, data = begin, seq + 1, b""
-            if kind not in _TYPES:
-                raise self._refuse(f"log: unknown kind of event, {kind}, at byte {begin - record.size}")
-            if kind in (EventType.STORE, EventType.MARKER):
+            at += record.size
+            data = b""
+            if kind in _WITH_PAYLOAD:
+                data = log[at : at + length]
                 at += fmt.padded(length)
-                if at > size:
-                    raise self._refuse(f"log ends inside the event at byte {begin - record.size}")
-                data = log[begin : begin + length]
-            if kind & (EventType.STORE | EventType.FLUSH) and offset + length > self.size:
-                raise self._refuse(f"log: event {seq} is past the end of the device")
-            if kind == EventType.STORE and (length != LINE_SIZE or offset % LINE_SIZE):
-                raise self._refuse(f"log: event {seq} stores something else than one line")
             yield Event(seq, _TYPES[kind], thread, offset, length, site, data)
+            seq += 1
 
     def last_markers(self, seq: int, most: int = 8) -> list[str]:
         """The last markers before an event, the newest last."""

@@ -64,7 +64,7 @@ def timeline(recording: Recording, failures: Sequence[CrashFailure], sites: Site
     """Return the picture. Of a long recording it has the events up to the first failure, else the first ones."""
     first = min((failure.state.point for failure in failures), default=0)
     behind = min(first, recording.nr_events) + _BEHIND
-    events = [*islice(recording.events(), max(0, behind - _EVENTS), max(behind, _EVENTS))]
+    events = [*islice(recording.events(max(1, behind - _EVENTS + 1)), _EVENTS)]
     return _Picture(events, recording).draw(failures, sites)
 
 

@@ -13,6 +13,7 @@ extern PyType_Spec dx_mapping_spec;
 extern PyType_Spec dx_pmem_log_spec;
 
 PyObject *dx_elf_facts(PyObject *self, PyObject *argument);
+PyObject *dx_index_log(PyObject *self, PyObject *args);
 PyObject *dx_huge_tmpfs(PyObject *self, PyObject *args);
 PyObject *dx_copy_changes(PyObject *self, PyObject *args);
 

@@ -134,6 +134,9 @@ static PyMethodDef methods[] = {
 	  "copy_changes(source, target, length): make a file equal to another; how many bytes were not." },
 	{ "huge_tmpfs", dx_huge_tmpfs, METH_NOARGS,
 	  "huge_tmpfs(): a descriptor of a tmpfs with huge pages that is mounted nowhere." },
+	{ "index_log", dx_index_log, METH_VARARGS,
+	  "index_log(log, device_size): of a log's events how many there are; those that fence, and flushes; where each of "
+	  "some lies; and [(seq, text), …] of the markers." },
 	{ NULL, NULL, 0, NULL },
 };
 
@@ -143,17 +146,17 @@ static int add_type(PyObject *module, PyType_Spec *spec)
 	int status = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
 
 	Py_XDECREF(type);
-	if (status < 0)
-		return status;
-	type = PyType_FromModuleAndSpec(module, &dx_pmem_log_spec, NULL);
-	status = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
-	Py_XDECREF(type);
 	return status;
 }
 
 static int exec_module(PyObject *module)
 {
-	return add_type(module, &dx_mapping_spec) < 0 || add_type(module, &dx_crash_states_spec) < 0 ? -1 : 0;
+	PyType_Spec *specs[] = { &dx_mapping_spec, &dx_crash_states_spec, &dx_pmem_log_spec };
+	int status = 0;
+
+	for (size_t i = 0; i < sizeof(specs) / sizeof(*specs) && status == 0; i++)
+		status = add_type(module, specs[i]);
+	return status;
 }
 
 static PyModuleDef_Slot slots[] = {
