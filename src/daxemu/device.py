@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from daxemu.kernel.device import DevDax
     from daxemu.kernel.hotplug import Absent
     from daxemu.memory import DaxMemory
+    from daxemu.pmem.points import Scan
     from daxemu.pmem.recorder import Recorder
     from daxemu.region import DaxRegion
     from daxemu.snapshot import DaxSnapshot
@@ -170,14 +171,20 @@ class DaxDevice(Launcher):
     def _recorder(self) -> Recorder | None:
         return self.engine._recorders.get(self._device)
 
-    def record(self, directory: str | os.PathLike[str] | None = None) -> Recorder:
+    def record(self, directory: str | os.PathLike[str] | None = None, *, scan: Scan | None = None) -> Recorder:
         """Record from now on what becomes durable: a context manager that ends it.
 
         Recorded are ``flush``, ``drain``, ``persist`` and ``marker`` of this interpreter's mappings,
         and what programs that start meanwhile do by libpmem, libpmem2 and the libraries on them.
         The recording is made in ``directory``, which is new; without one it is there for
         ``power_fail`` only. What the device holds now counts as durable: nobody should be writing to
-        it. EBUSY: it is recorded already. ENXIO: it has no memory. UsageError: the directory exists.
+        it.
+
+        Lines that were stored and not flushed may be written back by a cache at any time. They are looked for
+        at the end, and before events as ``scan`` says: ``fences`` (the default where there is a directory),
+        ``flushes`` (these too), ``markers``, every N-th fence, or ``none``, which is fastest.
+
+        EBUSY: it is recorded already. ENXIO: it has no memory. UsageError: the directory exists; no such scan.
         """
         from daxemu.pmem.recorder import Recorder
 
@@ -188,7 +195,9 @@ class DaxDevice(Launcher):
                 raise KernelError(errno.EBUSY, "another device of the engine is being recorded")
             if not self.size or not self._device.registered:
                 raise KernelError(errno.ENXIO, f"{self.name} has no memory to record")
-            recorder = Recorder(self.engine, self._device, None if directory is None else Path(directory))
+            path = None if directory is None else Path(directory)
+            wanted = scan if scan is not None else "none" if path is None else "fences"
+            recorder = Recorder(self.engine, self._device, path, wanted)
             self.engine._recorders[self._device] = recorder
             return recorder
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from daxemu.mapping import DaxMapping
     from daxemu.pmem.checks import Check
     from daxemu.pmem.explorer import Exploration
+    from daxemu.pmem.points import Scan
     from daxemu.region import DaxRegion
 
     Workload = Callable[[DaxMapping], object] | Sequence[str | os.PathLike[str]]
@@ -219,6 +220,7 @@ class DaxCrash:
         *,
         prepare: Workload | None = None,
         fail: bool = True,
+        scan: Scan | None = None,
         **options: Any,
     ) -> Exploration:
         """Record ``workload``, then try ``check`` on every state that a power failure meanwhile may have left.
@@ -226,8 +228,11 @@ class DaxCrash:
         ``workload`` is a callable that gets the mapped device, or a command; ``prepare`` as well, which is
         done before and is durable. ``check`` and options are those of ``daxemu.pmem.explore``. The test fails if
         a state does, and shows the fewest lines that must be missing for it; with ``fail=False`` it goes on.
+        Lines that were stored and not flushed are looked for at the crash points, or as ``scan`` says for
+        ``DaxDevice.record``.
         """
         from daxemu.pmem import Recording, explore
+        from daxemu.pmem.points import scan_for
         from daxemu.pmem.report import report_text
 
         __tracebackhide__ = True
@@ -235,7 +240,8 @@ class DaxCrash:
             self._do(prepare)
         self._recordings += 1
         directory = self._directory / f"{self._recordings}.daxcrash"
-        with self.device.record(directory):
+        scan = scan_for(options.get("points", "fences")) if scan is None else scan
+        with self.device.record(directory, scan=scan):
             self._do(workload)
         with Recording(directory) as recording:
             result = explore(recording, check, **options)

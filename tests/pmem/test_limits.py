@@ -55,6 +55,17 @@ def test_stores_between_two_looks_collapse(left):
     assert (1, 0) in left(lambda memory: twice(memory, memory.flush))
 
 
+@pytest.mark.parametrize(("scan", "found"), [("none", False), ("fences", True)])
+def test_a_line_that_is_not_flushed_is_seen_at_the_next_fence(left, scan, found):
+    def workload(memory):
+        memory[A] = memory[B] = 1
+        memory.persist(B, 1)
+        memory[A] = 2
+        memory.persist(A, 1)
+
+    assert ((1, 0) in left(workload, scan=scan)) == found
+
+
 @pytest.mark.dax(persistence="cpu_cache")
 @pytest.mark.parametrize(
     ("looks", "found"), [(0, {(1, 1)}), (1, {(0, 1), (1, 1)})], ids=["after both stores", "between them"]

@@ -11,23 +11,33 @@ from daxemu.cli._foreground import environment, run_with
 from daxemu.cli._machine import Machine, describe_devices
 from daxemu.cli._options import MACHINE, declared
 from daxemu.errors import UsageError
+from daxemu.pmem.points import parse_scan
 
 if TYPE_CHECKING:
     from daxemu.device import DaxDevice
     from daxemu.engine import Engine
     from daxemu.pmem.recorder import Recorder
 
-__all__ = ["record"]
+__all__ = ["SCAN", "record"]
+
+SCAN = click.option(
+    "--scan",
+    metavar="WHICH",
+    help="Where to look for lines that CMD has stored to and not flushed, as a cache may write them back at any time: "
+    "before fences, flushes (and fences), markers, every N-th fence, or none, which is fastest.",
+)
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("-o", "--output", metavar="DIR", required=True, help="The recording: a new directory.")
 @click.option("--device", metavar="NAME", help="What is recorded, where there is more than one device: dax1.0.")
+@SCAN
 @declared(*MACHINE)
 @click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED)
 def record(
     output: str,
     device: str | None,
+    scan: str | None,
     region: tuple[str, ...],
     kernel: str | None,
     drivers: str | None,
@@ -38,13 +48,14 @@ def record(
     Exit status, signals, terminal and files are CMD's own. 127: there is no CMD. 126: it cannot be
     started so that it sees the devices. 2: the devices, or the recording, cannot be made as asked.
     """
+    wanted = parse_scan(scan) if scan else None
     machine = Machine(region, kernel, drivers)
     recorders: list[Recorder] = []
 
     def make_engine() -> Engine:
         engine = machine.make_engine()
         try:
-            recorder = _recorded(engine, device).record(output)
+            recorder = _recorded(engine, device).record(output, scan=wanted)
         except BaseException:
             engine.close()
             raise

@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from daxemu.cli._crash_explore import EXPLORING, explore_and_tell
+from daxemu.cli._crash_record import SCAN
 from daxemu.engine import Engine
+from daxemu.pmem.points import Scan, parse_points, parse_scan, scan_for
 from daxemu.pmem.reader import Recording
 
 __all__ = ["run"]
@@ -20,27 +22,29 @@ __all__ = ["run"]
 @EXPLORING
 @click.option("--size", default="16M", metavar="SIZE", show_default=True, help="Size of /dev/dax0.0.")
 @click.option("--align", default="2M", metavar="SIZE", show_default=True, help="Its alignment: 4K, 2M or 1G.")
+@SCAN
 @click.option("--keep", metavar="DIR", help="Keep the recording in a new directory DIR, for 'daxemu crash explore'.")
 @click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(cmd: tuple[str, ...], size: str, align: str, keep: str | None, **options: Any) -> None:
+def run(cmd: tuple[str, ...], size: str, align: str, scan: str | None, keep: str | None, **options: Any) -> None:
     r"""Run CMD with a /dev/dax0.0, then try --check on every state that a power failure meanwhile may have left.
 
     \b
     Exit status 0: no state fails. 1: some do. 2: it could not be run.
     daxemu crash run --check './log --verify /dev/dax0.0' -- ./log --append /dev/dax0.0
     """
+    wanted = parse_scan(scan) if scan else scan_for(parse_points(options["points"]))
     with tempfile.TemporaryDirectory(prefix="daxemu-crash-") as temporary:
         directory = Path(keep) if keep else Path(temporary, "recording")
-        _record(cmd, size, align, directory)
+        _record(cmd, size, align, wanted, directory)
         with Recording(directory) as recording:
             status = explore_and_tell(recording, again=bool(keep), **options)
     sys.exit(status)
 
 
-def _record(cmd: tuple[str, ...], size: str, align: str, directory: Path) -> None:
+def _record(cmd: tuple[str, ...], size: str, align: str, scan: Scan, directory: Path) -> None:
     with Engine() as engine:
         device = engine.add_region(size, align=align).devices[0]
-        with device.record(directory) as recorder:
+        with device.record(directory, scan=scan) as recorder:
             recorder.command = cmd
             recorder.status = device.run(cmd).returncode
             if recorder.status:

@@ -17,6 +17,7 @@ __all__ = [
     "EVENT_FENCE",
     "EVENT_FLUSH",
     "EVENT_MARKER",
+    "EVENT_OBSERVED",
     "EVENT_PERSIST",
     "EVENT_STORE",
     "EVENT_UNFINISHED",
@@ -26,6 +27,8 @@ __all__ = [
     "LOG_MAGIC",
     "LOG_MOST",
     "LOG_VERSION",
+    "SCANNED_DIFF",
+    "SCANNED_PAGEMAP",
     "SHADOW_OFFSET",
     "STATE",
     "STOPPED_CLOSED",
@@ -64,6 +67,9 @@ EVENT_FENCE = 4
 EVENT_PERSIST = EVENT_FLUSH | EVENT_FENCE
 EVENT_MARKER = 8
 
+# In ``flags`` of a STORE: it was found by a look at the device; thread and site are of who looked.
+EVENT_OBSERVED = 1
+
 # An event has its number, from 1, by its place. ``thread`` counts threads from 0; ``offset`` and ``length`` are
 # bytes of the device, but of a STORE and a MARKER ``length`` is that of the payload. ``site`` is the caller's
 # address, 0: not known.
@@ -82,6 +88,8 @@ EVENT = Record(
 # Of a recording under way, by which all writers work together: this, locks of pages, and at SHADOW_OFFSET the
 # device as it is known to the log. ``tail`` is where the next event goes, ``collected`` up to where the log's file
 # has them, ``limit`` up to where there is room, in whole MiB; ``nr_threads`` is the next thread's number.
+# Before an event whose type is in ``scan_at``, and has come ``scan_every`` times since, whoever writes it looks for
+# lines that nobody has flushed; ``scanned`` is how that was done. ``scan_diff``: always by comparing all (tests).
 STATE = Record(
     "pmem_state",
     {
@@ -93,8 +101,17 @@ STATE = Record(
         "ino": "Q",
         "nr_threads": "I",
         "stopped": "I",
+        "scan_at": "I",
+        "scan_every": "I",
+        "scan_count": "I",
+        "scan_diff": "I",
+        "scanned": "I",
+        "unused": "I",
     },
 )
+SCANNED_PAGEMAP = 1  # the kernel told which pages were stored to
+SCANNED_DIFF = 2
+
 STOPPED_CLOSED = 1
 STOPPED_FULL = 2  # no room for more events
 
@@ -111,7 +128,8 @@ EVENT_UNFINISHED = 0x80
 CONSTANTS = {
     name: value
     for name, value in list(globals().items())
-    if name.startswith(("LOG_", "LINE_", "EVENT_", "STATE_", "STOPPED_", "SHADOW_")) and isinstance(value, int)
+    if name.startswith(("LOG_", "LINE_", "EVENT_", "STATE_", "STOPPED_", "SHADOW_", "SCANNED_"))
+    and isinstance(value, int)
 }
 
 

@@ -5,17 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from daxemu.errors import UsageError
+from daxemu.pmem.format import EVENT_FENCE, EVENT_FLUSH, EVENT_MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from daxemu.pmem.reader import Recording
 
-__all__ = ["Points", "chunks", "crash_points", "parse_points"]
+__all__ = ["Points", "Scan", "chunks", "crash_points", "parse_points", "parse_scan", "scan_at", "scan_for"]
 
 Points = Literal["fences", "flushes", "markers"] | int
+Scan = Literal["none", "fences", "flushes", "markers"] | int  # before which events programs are looked at
 
 _NAMES: dict[str, Points] = {"fences": "fences", "flushes": "flushes", "markers": "markers"}
+_SCANNED = {
+    "none": 0,
+    "fences": EVENT_FENCE,
+    "flushes": EVENT_FENCE | EVENT_FLUSH,
+    "markers": EVENT_MARKER,
+}
 _CHUNKS = 16  # for each job: small enough that all end together, large enough to be worth a round trip
 
 
@@ -26,6 +34,31 @@ def parse_points(text: str) -> Points:
     if text in _NAMES:
         return _NAMES[text]
     raise UsageError(f"crash points {text!r}: say fences, flushes, markers, or after how many events each")
+
+
+def parse_scan(text: str) -> Scan:
+    """Return what ``none``, ``fences``, ``flushes``, ``markers`` or a number of fences stands for. UsageError: none."""
+    if text == "none":
+        return "none"
+    if (text.isdecimal() and int(text)) or text in _NAMES:
+        return parse_points(text)
+    raise UsageError(f"scan {text!r}: say none, fences, flushes, markers, or at each how many fences")
+
+
+def scan_at(scan: Scan) -> tuple[int, int]:
+    """Return the types of events before which there is a look, as bits, and before each how many of them."""
+    if isinstance(scan, int):
+        if scan < 1:
+            raise UsageError(f"scan at every {scan} fences: give 1 or more")
+        return EVENT_FENCE, scan
+    if scan not in _SCANNED:
+        raise UsageError(f"scan={scan!r}: give none, fences, flushes, markers, or at each how many fences")
+    return _SCANNED[scan], 1
+
+
+def scan_for(points: Points) -> Scan:
+    """Return where to look so that at these crash points it is known what was stored and not flushed."""
+    return "fences" if isinstance(points, int) else points
 
 
 def crash_points(recording: Recording, points: Points) -> list[int]:

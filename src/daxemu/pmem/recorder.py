@@ -7,7 +7,7 @@ import mmap
 import os
 import tempfile
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from daxemu.pmem.collector import Collector
 from daxemu.pmem.domain import survivors
 from daxemu.pmem.format import LINE_SIZE, SHADOW_OFFSET, STATE
 from daxemu.pmem.modules import Sources, read_modules
+from daxemu.pmem.points import Scan, scan_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ class Recorder:
     ``close`` completes it in its directory; what was stored and never flushed is then looked for, and added.
     """
 
-    def __init__(self, engine: Engine, device: DevDax, directory: Path | None) -> None:
+    def __init__(self, engine: Engine, device: DevDax, directory: Path | None, scan: Scan) -> None:
         self.directory = directory
         self.command: Sequence[str] = ()  # what is recorded, and how it ended: for the recording's description
         self.status: int | None = None
@@ -60,6 +61,7 @@ class Recorder:
         self._threads = threading.local()
         self._sources = Sources()
         self._closed = False
+        scanned, every = scan_at(scan)
         with ExitStack() as undo:
             if directory is not None:
                 _make_directory(directory)
@@ -70,7 +72,8 @@ class Recorder:
             dev, ino = self._backing.identity
             begin = fmt.LOG_HEADER.size
             head = {"tail": begin, "collected": begin, "limit": fmt.LOG_MOST, "device_size": self._size}
-            os.pwrite(self._state, STATE.pack(**head, dev=dev, ino=ino), 0)
+            wanted = {"scan_at": scanned, "scan_every": every}
+            os.pwrite(self._state, STATE.pack(**head, **wanted, dev=dev, ino=ino), 0)
             copy_written(self._backing.bytes_fd, 0, self._state, SHADOW_OFFSET, self._size)
             self._base = _file("base", directory, undo)
             os.ftruncate(self._base, self._size)
@@ -117,11 +120,22 @@ class Recorder:
         """Who does this: the thread, and the line of Python that asked for it."""
         return self._thread, self._sources.site()
 
+    @property
+    def _memory(self) -> int:
+        """A descriptor of the device's bytes; -1 if it is gone."""
+        backing = self._device.backing
+        return backing.bytes_fd if isinstance(backing, BackingFile) else -1
+
+    def _look_around(self, event: int, actor: tuple[int, int]) -> None:
+        """An event of this type is next: find what was stored elsewhere and not flushed, if that is wanted."""
+        self._log.scan(self._memory, event, *actor)
+
     def flush(self, mapping: DaxMapping, offset: int, length: int, start: int) -> None:
         """Record that bytes of a mapping, which begins ``start`` bytes into the device, are flushed."""
         if not self._closed and length:
             actor = self._actor
             self._look(mapping, offset, length, start, actor)
+            self._look_around(fmt.EVENT_FLUSH, actor)
             self._log.flush(start + offset, length, *actor)
 
     def persist(self, mapping: DaxMapping, offset: int, length: int, start: int) -> None:
@@ -129,6 +143,7 @@ class Recorder:
         if not self._closed:
             actor = self._actor
             self._look(mapping, offset, length, start, actor)
+            self._look_around(fmt.EVENT_PERSIST, actor)
             self._log.persist(start + offset, length, *actor)
 
     def _look(self, mapping: DaxMapping, offset: int, length: int, start: int, actor: tuple[int, int]) -> None:
@@ -140,31 +155,21 @@ class Recorder:
     def fence(self) -> None:
         """Record a fence of this thread."""
         if not self._closed:
-            self._log.fence(*self._actor)
+            actor = self._actor
+            self._look_around(fmt.EVENT_FENCE, actor)
+            self._log.fence(*actor)
 
     def marker(self, text: str) -> None:
         """Note a text at this place of the recording. EMSGSIZE: it has more than 65535 bytes."""
         if not self._closed:
-            self._log.marker(text, *self._actor)
+            actor = self._actor
+            self._look_around(fmt.EVENT_MARKER, actor)
+            self._log.marker(text, *actor)
 
     def observe(self) -> None:
         """Record what lines hold that were stored and not flushed since: a cache may write them back any time."""
-        if self._closed:
-            return
-        fd, at = self._backing.bytes_fd, 0
-        while at < self._size:
-            try:
-                at = os.lseek(fd, at, os.SEEK_DATA)
-            except OSError:  # no data behind this
-                break
-            hole = min(-(-os.lseek(fd, at, os.SEEK_HOLE) // LINE_SIZE) * LINE_SIZE, self._size)
-            at = at // LINE_SIZE * LINE_SIZE
-            while at < hole:
-                data = os.pread(fd, min(_CHUNK, hole - at), at)
-                if not data:
-                    return
-                self._log.observe(at, data, self._thread)
-                at += len(data)
+        if not self._closed:
+            self._log.compare(self._memory, self._thread)
 
     def fail(self, policy: str | int) -> dict[int, bytes]:
         """What lines that are not safe hold after a power failure. UsageError: no such policy; part is not known."""
@@ -191,8 +196,7 @@ class Recorder:
             steps.callback(setattr, self, "_closed", True)
             for link in self._links:
                 steps.callback(link.unlink, missing_ok=True)
-            with suppress(ValueError):
-                self.observe()
+            self.observe()
             self._complete(self._collector.finish())
 
     def _complete(self, incomplete: str) -> None:
@@ -203,6 +207,12 @@ class Recorder:
         if incomplete:
             raise UsageError(f"{self.directory}: not all events could be kept ({incomplete}); those before are there")
 
+    def _mechanisms(self) -> list[str]:
+        """How lines that nobody flushed were found before the end."""
+        ways = {fmt.SCANNED_PAGEMAP: "scan:pagemap", fmt.SCANNED_DIFF: "scan:diff"}
+        scanned = STATE.unpack(os.pread(self._state, STATE.size, 0))["scanned"]
+        return [name for bit, name in ways.items() if scanned & bit]
+
     def _description(self) -> dict[str, Any]:
         return {
             "version": fmt.LOG_VERSION,
@@ -212,7 +222,7 @@ class Recorder:
             "domain": persistence_domain(self._device),
             "command": [*self.command],
             "status": self.status,
-            "sources": ["api", "preload", "scan"],
+            "sources": ["api", "preload", "scan", *self._mechanisms()],
             "modules": [*read_modules(self._modules), *self._sources.modules()],
         }
 

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -142,6 +143,7 @@ static struct pmem_event *begin(char *to, const struct pmem_event *event)
 	__atomic_store_n(&put->type, event->type | DX_EVENT_UNFINISHED, __ATOMIC_RELAXED);
 	put->length = event->length;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	put->flags = event->flags;
 	put->thread = event->thread;
 	put->offset = event->offset;
 	put->site = event->site;
@@ -256,6 +258,35 @@ static void put(struct dx_pmem_log *log, const struct pmem_event *event, const v
 	if (length)
 		memcpy(to + sizeof(*event), payload, length);
 	end(put, event->type);
+}
+
+/* A line as it was at one time; false if it is stored to all the time: then the next look is early enough. */
+static bool look_into(int file, uint64_t at, char line[DX_LINE_SIZE])
+{
+	char again[DX_LINE_SIZE];
+
+	for (int tries = 0; tries < 100; tries++) {
+		if (syscall(SYS_pread64, file, line, DX_LINE_SIZE, at) != DX_LINE_SIZE ||
+		    syscall(SYS_pread64, file, again, DX_LINE_SIZE, at) != DX_LINE_SIZE)
+			return false;
+		if (!differ(line, again))
+			return true;
+	}
+	return false;
+}
+
+void dx_pmem_look(struct dx_pmem_log *log, int file, uint64_t at, struct dx_pmem_actor actor)
+{
+	const struct pmem_event store = { .type = DX_EVENT_STORE, .flags = DX_EVENT_OBSERVED, .thread = actor.thread,
+					  .length = DX_LINE_SIZE, .offset = at, .site = actor.site };
+	uint32_t *lock = lock_page(log, at);
+	char line[DX_LINE_SIZE];
+
+	if (!is_stopped(log) && look_into(file, at, line) && differ(line, log->shadow + at)) {
+		memcpy(log->shadow + at, line, DX_LINE_SIZE);
+		put(log, &store, line, DX_LINE_SIZE);
+	}
+	__atomic_store_n(lock, 0, __ATOMIC_RELEASE);
 }
 
 static void flush(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor,

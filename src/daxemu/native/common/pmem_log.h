@@ -46,6 +46,8 @@ void dx_pmem_persist(struct dx_pmem_log *log, const char *memory, uint64_t offse
 void dx_pmem_marker(struct dx_pmem_log *log, const char *text, uint32_t length, struct dx_pmem_actor actor);
 /* Log lines that have changed, as dx_pmem_flush does, without a flush. */
 void dx_pmem_observe(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor);
+/* The same of the line at AT, in a file of the device's bytes: who stored it is not known, nor where. */
+void dx_pmem_look(struct dx_pmem_log *log, int file, uint64_t at, struct dx_pmem_actor actor);
 
 /* What of the log is in its file: up to AT, which needed no more memory up to RELEASED, and ends in the file at WRITTEN. */
 struct dx_pmem_collected {

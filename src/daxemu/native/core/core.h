@@ -12,6 +12,9 @@ extern PyType_Spec dx_crash_states_spec;
 extern PyType_Spec dx_mapping_spec;
 extern PyType_Spec dx_pmem_log_spec;
 
+/* Another number whenever mappings of devices in this interpreter may have changed. */
+extern uint32_t dx_core_mappings;
+
 PyObject *dx_elf_facts(PyObject *self, PyObject *argument);
 PyObject *dx_index_log(PyObject *self, PyObject *args);
 PyObject *dx_huge_tmpfs(PyObject *self, PyObject *args);

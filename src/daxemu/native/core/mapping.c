@@ -23,6 +23,8 @@ typedef struct {
 	int writable;
 } Mapping;
 
+uint32_t dx_core_mappings;
+
 /* Note on the exception that is on its way where the mapping was to be: (start, end). Always NULL. */
 static PyObject *refused(const struct refusal *why)
 {
@@ -68,6 +70,7 @@ static PyObject *mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 	self->address = (char *)address;
 	self->length = length;
 	self->writable = prot & PROT_WRITE;
+	__atomic_fetch_add(&dx_core_mappings, 1, __ATOMIC_RELEASE);
 	return (PyObject *)self;
 }
 
@@ -75,6 +78,7 @@ static void unmap(Mapping *self)
 {
 	if (self->address)
 		munmap(self->address, self->length);
+	__atomic_fetch_add(&dx_core_mappings, 1, __ATOMIC_RELEASE);
 	self->address = NULL;
 	self->length = 0;
 }

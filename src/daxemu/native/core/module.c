@@ -47,6 +47,7 @@ static PyObject *core_sync_mappings(PyObject *self, PyObject *args)
 	Py_BEGIN_ALLOW_THREADS
 	status = dx_sync_mappings(dev, ino, alive, NULL, -1);
 	Py_END_ALLOW_THREADS
+	__atomic_fetch_add(&dx_core_mappings, 1, __ATOMIC_RELEASE);
 	if (status < 0)
 		return dx_oserror(-status, "remap_file_pages", "a dax mapping");
 	return PyLong_FromLong(status);
@@ -65,6 +66,7 @@ static PyObject *core_move_mappings(PyObject *self, PyObject *args)
 	Py_BEGIN_ALLOW_THREADS
 	status = dx_move_mappings(&part, reason, holds, NULL, -1);
 	Py_END_ALLOW_THREADS
+	__atomic_fetch_add(&dx_core_mappings, 1, __ATOMIC_RELEASE);
 	if (status < 0)
 		return dx_oserror(-status, "remap_file_pages", "a dax mapping");
 	return PyLong_FromLong(status);

@@ -3,13 +3,16 @@
 #include "core.h"
 
 #include <errno.h>
+#include <unistd.h>
 
-#include "pmem_log.h"
+#include "pmem_scan.h"
 
 typedef struct {
 	PyObject_HEAD
 	struct dx_pmem_log log;
 	struct dx_pmem_collected collected;
+	struct dx_pmem_scan scan; /* of this process */
+	pid_t pid;
 } PmemLog;
 
 static PyObject *log_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -38,6 +41,7 @@ static void log_dealloc(PyObject *object)
 {
 	PyTypeObject *type = Py_TYPE(object);
 
+	dx_pmem_scan_forget(&((PmemLog *)object)->scan);
 	dx_pmem_detach(&((PmemLog *)object)->log);
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
 	Py_DECREF(type);
@@ -126,6 +130,40 @@ static PyObject *log_fence(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *log_scan(PyObject *object, PyObject *args)
+{
+	PmemLog *self = (PmemLog *)object;
+	struct dx_pmem_actor actor = { 0 };
+	unsigned char type;
+	int fd;
+
+	if (!PyArg_ParseTuple(args, "ibH|K:scan", &fd, &type, ACTOR(actor)))
+		return NULL;
+	if (!dx_pmem_scan_due(&self->log, type))
+		Py_RETURN_NONE;
+	if (self->pid != getpid()) { /* a child that was forked, or the first time */
+		dx_pmem_scan_forget(&self->scan);
+		self->pid = getpid();
+	}
+	Py_BEGIN_ALLOW_THREADS
+	dx_pmem_scan(&self->log, &self->scan, fd, __atomic_load_n(&dx_core_mappings, __ATOMIC_ACQUIRE), actor);
+	Py_END_ALLOW_THREADS
+	Py_RETURN_NONE;
+}
+
+static PyObject *log_compare(PyObject *object, PyObject *args)
+{
+	struct dx_pmem_actor actor = { 0 };
+	int fd;
+
+	if (!PyArg_ParseTuple(args, "iH:compare", &fd, &actor.thread))
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	dx_pmem_compare(&((PmemLog *)object)->log, fd, actor);
+	Py_END_ALLOW_THREADS
+	Py_RETURN_NONE;
+}
+
 static PyObject *log_marker(PyObject *object, PyObject *args)
 {
 	struct dx_pmem_actor actor = { 0 };
@@ -189,6 +227,9 @@ static PyMethodDef methods[] = {
 	{ "new_thread", log_new_thread, METH_NOARGS, "new_thread(): the number of a thread that is new to the log." },
 	{ "flush", log_flush, METH_VARARGS, "flush(offset, length, thread, site): a range is flushed; its lines were observed." },
 	{ "observe", log_observe, METH_VARARGS, "observe(offset, data, thread, site): whole lines hold data." },
+	{ "scan", log_scan, METH_VARARGS,
+	  "scan(fd, type, thread, site): such an event is next; log what was stored and not flushed, if that is wanted." },
+	{ "compare", log_compare, METH_VARARGS, "compare(fd, thread): log what is not as it is known; fd has the device's bytes." },
 	{ "fence", log_fence, METH_VARARGS, "fence(thread, site): what the thread flushed is durable." },
 	{ "persist", log_persist, METH_VARARGS, "persist(offset, length, thread, site): flush() and fence(), as one event." },
 	{ "marker", log_marker, METH_VARARGS, "marker(text, thread, site)." },

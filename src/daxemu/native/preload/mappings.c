@@ -102,12 +102,12 @@ static bool is_remembered(const struct dx_ranges *ranges, const struct shown *sh
 }
 
 /*
- * Flags of a device's mapping: it asks for huge pages, and is never locked. One made by a descriptor for reading
+ * Flags of a device's mapping: it asks for huge pages, is never locked, nor tracked (see pmem_scan.c). One made by a descriptor for reading
  * is to the kernel neither shared nor to be made writable (see ranges.c).
  */
 static void show_flags(struct dx_text *out, const char *line, size_t length, const struct shown *shown, const struct process *process)
 {
-	static const char changed[][3] = { "lo", "nh", "hg", "mg", "sd", "sf", "sh", "mw" };
+	static const char changed[][3] = { "lo", "nh", "hg", "mg", "sd", "sf", "uw", "sh", "mw" };
 	bool synchronous = is_remembered(&dx_synchronous, shown, process);
 	size_t n = sizeof(changed) / sizeof(*changed) - (is_remembered(&dx_readonly, shown, process) ? 0 : 2);
 

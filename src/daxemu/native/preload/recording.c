@@ -7,9 +7,11 @@
 
 #include "maps.h"
 #include "real.h"
+#include "pmem_scan.h"
 #include "recording.h"
 
 struct dx_pmem_log dx_recording;
+static struct dx_pmem_scan own_stores;
 
 enum { MOST_MAPPINGS = 16 };
 
@@ -85,6 +87,7 @@ __attribute__((destructor)) static void leave(void)
 void dx_record_forked(void)
 {
 	this_process++;
+	dx_pmem_scan_forget(&own_stores);
 }
 
 static int note(const struct dx_vma *vma, void *context)
@@ -158,6 +161,32 @@ static bool identify(struct dx_pmem_actor *actor, const void *site)
 	return true;
 }
 
+void dx_record_dropped(void)
+{
+	dx_pmem_scan_all(&own_stores);
+}
+
+/*
+ * An event of this type is next, which flushes LENGTH bytes at AT: find what was stored elsewhere and not flushed, if that
+ * is wanted.
+ */
+static void look_around(uint8_t type, const void *at, uint64_t offset, size_t length, struct dx_pmem_actor actor)
+{
+	const struct pmem_state *state = dx_recording.state;
+	struct table_device device;
+	int memory, saved = errno;
+
+	if (!dx_pmem_scan_due(&dx_recording, type))
+		return;
+	if (length)
+		dx_pmem_observe(&dx_recording, at, offset, length, actor);
+	if (dx_table_device_by_file(dx_session.table, state->dev, state->ino, &device) && (device.flags & DX_DEVICE_ALIVE) &&
+	    (memory = dx_backing(&device)) >= 0)
+		dx_pmem_scan(&dx_recording, &own_stores, memory,
+			     __atomic_load_n(&dx_mappings_generation, __ATOMIC_ACQUIRE), actor);
+	errno = saved;
+}
+
 void dx_record_flush(const void *at, size_t length, const void *site)
 {
 	uintptr_t start = (uintptr_t)at, end = start + length;
@@ -168,9 +197,12 @@ void dx_record_flush(const void *at, size_t length, const void *site)
 		uintptr_t from = start > known->of[i].start ? start : known->of[i].start;
 		uintptr_t to = end < known->of[i].end ? end : known->of[i].end;
 
-		if (from < to && identify(&actor, site))
-			dx_pmem_flush(&dx_recording, (const char *)from, known->of[i].offset + (from - known->of[i].start),
-				      to - from, actor);
+		uint64_t offset = known->of[i].offset + (from - known->of[i].start);
+
+		if (from >= to || !identify(&actor, site))
+			continue;
+		look_around(DX_EVENT_FLUSH, (const char *)from, offset, to - from, actor);
+		dx_pmem_flush(&dx_recording, (const char *)from, offset, to - from, actor);
 	}
 }
 
@@ -178,8 +210,10 @@ void dx_record_fence(const void *site)
 {
 	struct dx_pmem_actor actor;
 
-	if (mappings()->count && identify(&actor, site))
-		dx_pmem_fence(&dx_recording, actor);
+	if (!mappings()->count || !identify(&actor, site))
+		return;
+	look_around(DX_EVENT_FENCE, NULL, 0, 0, actor);
+	dx_pmem_fence(&dx_recording, actor);
 }
 
 void dx_record_persist(const void *at, size_t length, const void *site)
@@ -189,10 +223,14 @@ void dx_record_persist(const void *at, size_t length, const void *site)
 	struct dx_pmem_actor actor;
 
 	for (uint32_t i = 0; i < known->count; i++) {
+		uint64_t offset = known->of[i].offset + (start - known->of[i].start);
+
 		if (start < known->of[i].start || end > known->of[i].end)
 			continue;
-		if (identify(&actor, site))
-			dx_pmem_persist(&dx_recording, at, known->of[i].offset + (start - known->of[i].start), length, actor);
+		if (identify(&actor, site)) {
+			look_around(DX_EVENT_PERSIST, at, offset, length, actor);
+			dx_pmem_persist(&dx_recording, at, offset, length, actor);
+		}
 		return;
 	}
 	dx_record_flush(at, length, site);

@@ -20,6 +20,8 @@ static inline bool dx_records(void)
 void dx_record_attach(void);
 /* In a forked child: its thread is another one. */
 void dx_record_forked(void);
+/* Pages were dropped from the page tables, not by unmapping them. */
+void dx_record_dropped(void);
 /* Is any of this on the recorded device? */
 bool dx_recorded(const void *at, size_t length);
 

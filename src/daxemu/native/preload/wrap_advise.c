@@ -4,6 +4,7 @@
 
 #include "poison.h"
 #include "real.h"
+#include "recording.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
@@ -72,12 +73,15 @@ static int drop(uintptr_t start, size_t length, int advice, const struct dx_surv
 {
 	uintptr_t end = (start + length + 4095) & ~4095UL;
 	uintptr_t first = start & ~(seen->align - 1), last = (end + seen->align - 1) & ~(seen->align - 1);
+	int result;
 
 	if (start > seen->lowest)
 		start = first > seen->lowest ? first : seen->lowest;
 	if (end < seen->highest)
 		end = last < seen->highest ? last : seen->highest;
-	return REAL(madvise)((void *)start, end - start, advice);
+	result = REAL(madvise)((void *)start, end - start, advice);
+	dx_record_dropped();
+	return result;
 }
 
 static int advise(void *at, size_t length, int advice, const struct dx_survey *seen)
