@@ -107,11 +107,6 @@ class Recording:
         """The sequence number behind the last event."""
         return self.nr_events + 1
 
-    @property
-    def events_at(self) -> int:
-        """Where in the log the events begin."""
-        return LOG_HEADER.size
-
     def _refuse(self, why: str) -> UsageError:
         return UsageError(f"{self.path} is no recording that can be read: {why}")
 
@@ -192,7 +187,7 @@ class Recording:
         """A descriptor of what the device held at the begin."""
         return os.open(self.path / "base", os.O_RDONLY | os.O_CLOEXEC)
 
-    def map_events(self) -> mmap.mmap:
-        """The log, mapped once more: its events begin at ``events_at``."""
+    def map_events(self) -> memoryview:
+        """All events as they are in the log, mapped once more."""
         with (self.path / "log").open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[LOG_HEADER.size :]

@@ -57,9 +57,8 @@ class CrashImage:
             os.truncate(self.fd, recording.size)
             copy_changes(base, self.fd, recording.size)
             self._image = mmap.mmap(self.fd, recording.size)
-            self._log = recording.map_events()
             self.view = memoryview(self._image).toreadonly()
-            self.states = CrashStates(self._image, memoryview(self._log)[recording.events_at :], recording.eadr)
+            self.states = CrashStates(self._image, recording.map_events(), recording.eadr)
 
     def __enter__(self) -> CrashImage:
         return self

@@ -16,6 +16,7 @@ extern PyType_Spec dx_pmem_log_spec;
 extern uint32_t dx_core_mappings;
 
 PyObject *dx_elf_facts(PyObject *self, PyObject *argument);
+PyObject *dx_find_events(PyObject *self, PyObject *args);
 PyObject *dx_index_log(PyObject *self, PyObject *args);
 PyObject *dx_huge_tmpfs(PyObject *self, PyObject *args);
 PyObject *dx_copy_changes(PyObject *self, PyObject *args);

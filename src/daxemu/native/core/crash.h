@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pmem_format.h"
+#include "log_walk.h"
 
 /* What a line held for a time: from this store on, until the next one. */
 struct crash_version {
@@ -21,24 +21,25 @@ struct crash_line {
 	uint32_t nr_versions, room;
 };
 
-/* A line that a thread has flushed as it was at seq, and not fenced yet. */
+/* Lines that a thread has flushed, each as it was at seq, and not fenced yet. */
 struct crash_flight {
 	uint64_t line, seq;
-	uint32_t thread;
+};
+struct crash_flights {
+	struct crash_flight *of;
+	size_t nr, room;
 };
 
 struct crash_walk {
 	unsigned char *image; /* what is durable, but while a state is shown */
 	uint64_t size;
-	const unsigned char *at, *end; /* the next event; behind the last */
-	uint64_t seq; /* of the last event that was applied */
+	struct log_walk log; /* its event is the last that was applied */
 	int durable_at_once; /* eADR */
 	uint64_t hash; /* of all durable lines, as far as they differ from the begin */
 	uint32_t *slots; /* by line number: 1 + index in lines, 0 for none */
 	struct crash_line *lines;
 	size_t nr_lines, room; /* lines that have had versions keep their memory: room, not nr_lines, are allocated */
-	struct crash_flight *flights;
-	size_t nr_flights, flights_room;
+	struct crash_flights *flights; /* by thread */
 };
 
 /* 0, or -errno: ENOMEM, EINVAL for an event that is none. */

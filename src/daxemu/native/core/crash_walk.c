@@ -45,13 +45,16 @@ static int grow(void **array, size_t nr, size_t *room, size_t size)
 int crash_open(struct crash_walk *walk)
 {
 	walk->slots = calloc(walk->size / DX_LINE_SIZE + 1, sizeof(*walk->slots));
-	return walk->slots ? 0 : -ENOMEM;
+	walk->flights = calloc(UINT16_MAX + 1, sizeof(*walk->flights));
+	return walk->slots && walk->flights ? 0 : -ENOMEM;
 }
 
 void crash_close(struct crash_walk *walk)
 {
 	for (size_t i = 0; i < walk->room; i++)
 		free(walk->lines[i].versions);
+	for (size_t i = 0; walk->flights && i <= UINT16_MAX; i++)
+		free(walk->flights[i].of);
 	free(walk->lines);
 	free(walk->flights);
 	free(walk->slots);
@@ -92,17 +95,18 @@ static int store(struct crash_walk *walk, const struct pmem_event *event, const 
 		line->versions = grown;
 		line->room = room;
 	}
-	line->versions[line->nr_versions++] = (struct crash_version){ bytes, walk->seq, event->site };
+	line->versions[line->nr_versions++] = (struct crash_version){ bytes, walk->log.seq, event->site };
 	return 0;
 }
 
 static int take_off(struct crash_walk *walk, const struct crash_line *line, uint32_t thread)
 {
-	if (grow((void **)&walk->flights, walk->nr_flights, &walk->flights_room, sizeof(*walk->flights)) < 0)
+	struct crash_flights *flights = &walk->flights[thread];
+
+	if (grow((void **)&flights->of, flights->nr, &flights->room, sizeof(*flights->of)) < 0)
 		return -ENOMEM;
-	walk->flights[walk->nr_flights++] = (struct crash_flight){
-		.line = line->offset / DX_LINE_SIZE, .seq = line->versions[line->nr_versions - 1].seq, .thread = thread,
-	};
+	flights->of[flights->nr++] = (struct crash_flight){ .line = line->offset / DX_LINE_SIZE,
+							    .seq = line->versions[line->nr_versions - 1].seq };
 	return 0;
 }
 
@@ -162,15 +166,11 @@ static void land(struct crash_walk *walk, const struct crash_flight *flight)
 
 static void fence(struct crash_walk *walk, uint32_t thread)
 {
-	size_t left = 0;
+	struct crash_flights *flights = &walk->flights[thread];
 
-	for (size_t i = 0; i < walk->nr_flights; i++) {
-		if (walk->flights[i].thread == thread)
-			land(walk, &walk->flights[i]);
-		else
-			walk->flights[left++] = walk->flights[i];
-	}
-	walk->nr_flights = left;
+	for (size_t i = 0; i < flights->nr; i++)
+		land(walk, &flights->of[i]);
+	flights->nr = 0;
 }
 
 static int by_offset(const void *a, const void *b)
@@ -182,36 +182,24 @@ static int by_offset(const void *a, const void *b)
 
 int crash_advance(struct crash_walk *walk, uint64_t seq)
 {
-	int status = 0;
+	int status = 1;
 
-	while (walk->at < walk->end && walk->seq + 1 < seq && status == 0) {
-		struct pmem_event event;
-		const unsigned char *payload = walk->at + sizeof(event);
-		size_t left = walk->end - walk->at, size = 0;
+	while (status > 0 && walk->log.seq + 1 < seq) {
+		const struct pmem_event *event = &walk->log.event;
 
-		if (left < sizeof(event))
-			return -EINVAL;
-		memcpy(&event, walk->at, sizeof(event));
-		walk->seq++;
-		if (event.type == DX_EVENT_STORE || event.type == DX_EVENT_MARKER)
-			size = ((size_t)event.length + 7) & ~(size_t)7;
-		if (size > left - sizeof(event))
-			return -EINVAL;
-		if ((event.type & (DX_EVENT_STORE | DX_EVENT_FLUSH)) && (event.offset > walk->size || event.length > walk->size - event.offset))
-			return -EINVAL;
-		if (event.type == DX_EVENT_STORE && (event.length != DX_LINE_SIZE || event.offset % DX_LINE_SIZE))
-			return -EINVAL;
-		if (event.type == DX_EVENT_STORE)
-			status = store(walk, &event, payload);
-		if (event.type & DX_EVENT_FLUSH)
-			status = flush(walk, &event);
-		if (event.type & DX_EVENT_FENCE && status == 0)
-			fence(walk, event.thread);
-		walk->at = payload + size;
+		status = log_next(&walk->log);
+		if (status <= 0)
+			break;
+		if (event->type == DX_EVENT_STORE)
+			status = store(walk, event, walk->log.payload) < 0 ? -ENOMEM : 1;
+		if (event->type & DX_EVENT_FLUSH)
+			status = flush(walk, event) < 0 ? -ENOMEM : 1;
+		if (event->type & DX_EVENT_FENCE)
+			fence(walk, event->thread);
 	}
 	if (walk->nr_lines)
 		qsort(walk->lines, walk->nr_lines, sizeof(*walk->lines), by_offset);
 	for (size_t i = 0; i < walk->nr_lines; i++)
 		walk->slots[walk->lines[i].offset / DX_LINE_SIZE] = i + 1;
-	return status;
+	return status < 0 ? status : 0;
 }

@@ -47,8 +47,9 @@ static PyObject *crash_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	}
 	self->walk.image = self->image.buf;
 	self->walk.size = self->image.len;
-	self->walk.at = self->log.buf;
-	self->walk.end = self->walk.at + self->log.len;
+	self->walk.log.device_size = self->image.len;
+	self->walk.log.at = self->log.buf;
+	self->walk.log.end = self->walk.log.at + self->log.len;
 	if (crash_open(&self->walk) < 0 || crash_begin(&self->states, &self->walk) < 0) {
 		Py_DECREF(self);
 		return PyErr_NoMemory();

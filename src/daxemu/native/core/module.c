@@ -136,6 +136,8 @@ static PyMethodDef methods[] = {
 	  "copy_changes(source, target, length): make a file equal to another; how many bytes were not." },
 	{ "huge_tmpfs", dx_huge_tmpfs, METH_NOARGS,
 	  "huge_tmpfs(): a descriptor of a tmpfs with huge pages that is mounted nowhere." },
+	{ "find_events", dx_find_events, METH_VARARGS,
+	  "find_events(events, device_size): [(kind, site, count, offset, seq), …] of what a log shows without any check." },
 	{ "index_log", dx_index_log, METH_VARARGS,
 	  "index_log(log, device_size): of a log's events how many there are; those that fence, and flushes; where each of "
 	  "some lies; and [(seq, text), …] of the markers." },
