@@ -26,12 +26,12 @@ __all__ = ["run"]
 @click.option("--keep", metavar="DIR", help="Keep the recording in a new directory DIR, for 'daxemu crash explore'.")
 @click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(cmd: tuple[str, ...], size: str, align: str, scan: str | None, keep: str | None, **options: Any) -> None:
-    r"""Run CMD with a /dev/dax0.0, then try --check on every state that a power failure meanwhile may have left.
+    """Run CMD with a /dev/dax0.0, then try --check on every state that a power failure meanwhile may have left.
 
     \b
     Exit status 0: no state fails. 1: some do. 2: it could not be run.
     daxemu crash run --check './log --verify /dev/dax0.0' -- ./log --append /dev/dax0.0
-    """
+    """  # noqa: D301 # click wants the character
     wanted = parse_scan(scan) if scan else scan_for(parse_points(options["points"]))
     with tempfile.TemporaryDirectory(prefix="daxemu-crash-") as temporary:
         directory = Path(keep) if keep else Path(temporary, "recording")

@@ -27,7 +27,7 @@ def command() -> None:
 @click.argument("point", type=click.Choice(["store", "open", "zap"]), metavar="POINT")
 @click.argument("path", default="*")
 def add(session: str | None, errno: str, delay: float, after: int, times: int | None, point: str, path: str) -> None:
-    r"""Add a fault at POINT and print its number.
+    """Add a fault at POINT and print its number.
 
     \b
     store  writes of the attributes that PATH matches
@@ -36,7 +36,7 @@ def add(session: str | None, errno: str, delay: float, after: int, times: int | 
 
     PATH is a pattern with * and ?, by default for all: '*/dax0.0/size', /dev/dax0.0; without a slash for the
     last name alone: size, 'dax0.*'.
-    """
+    """  # noqa: D301 # click wants the character
     fault = ask(
         find_session(session),
         "add-fault",
