@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import tempfile
@@ -10,7 +9,7 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from daxemu._core import CrashStates, PmemLog
 from daxemu.backing.store import BackingFile, copy_written
@@ -19,6 +18,7 @@ from daxemu.errors import UsageError
 from daxemu.kernel.nvdimm.region import NdRegion
 from daxemu.pmem import format as fmt
 from daxemu.pmem.collector import Collector
+from daxemu.pmem.description import describe, make_directory
 from daxemu.pmem.domain import survivors
 from daxemu.pmem.format import LINE_SIZE, SHADOW_OFFSET, STATE
 from daxemu.pmem.modules import Sources, read_modules
@@ -64,7 +64,7 @@ class Recorder:
         scanned, every = scan_at(scan)
         with ExitStack() as undo:
             if directory is not None:
-                _make_directory(directory)
+                make_directory(directory)
                 undo.callback(directory.rmdir)
             self._state = _in_memory("daxemu-recording", SHADOW_OFFSET + self._size, undo)
             self._events = _in_memory("daxemu-events", fmt.LOG_MOST, undo)
@@ -202,8 +202,17 @@ class Recorder:
     def _complete(self, incomplete: str) -> None:
         if self.directory is None:
             return
-        description = self._description()
-        (self.directory / "meta.json").write_text(json.dumps(description, indent=1) + "\n")
+        describe(
+            self.directory,
+            device=self._device.name,
+            size=self._size,
+            align=self._device.align,
+            domain=persistence_domain(self._device),
+            sources=["api", "preload", "scan", *self._mechanisms()],
+            command=self.command,
+            status=self.status,
+            modules=[*read_modules(self._modules), *self._sources.modules()],
+        )
         if incomplete:
             raise UsageError(f"{self.directory}: not all events could be kept ({incomplete}); those before are there")
 
@@ -212,19 +221,6 @@ class Recorder:
         ways = {fmt.SCANNED_PAGEMAP: "scan:pagemap", fmt.SCANNED_DIFF: "scan:diff"}
         scanned = STATE.unpack(os.pread(self._state, STATE.size, 0))["scanned"]
         return [name for bit, name in ways.items() if scanned & bit]
-
-    def _description(self) -> dict[str, Any]:
-        return {
-            "version": fmt.LOG_VERSION,
-            "device": self._device.name,
-            "size": self._size,
-            "align": self._device.align,
-            "domain": persistence_domain(self._device),
-            "command": [*self.command],
-            "status": self.status,
-            "sources": ["api", "preload", "scan", *self._mechanisms()],
-            "modules": [*read_modules(self._modules), *self._sources.modules()],
-        }
 
 
 def _in_memory(label: str, size: int, undo: ExitStack) -> int:
@@ -249,15 +245,6 @@ def _file(name: str, directory: Path | None, undo: ExitStack) -> int:
     undo.callback(path.unlink)
     undo.callback(os.close, fd)
     return fd
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir()
-    except FileExistsError:
-        raise UsageError(f"{path} exists; name a new directory for the recording") from None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; the recording is a new directory in one that is there") from None
 
 
 def _stable(mapping: DaxMapping, at: int, length: int) -> bytes:
