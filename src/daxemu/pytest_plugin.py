@@ -246,7 +246,7 @@ class DaxCrash:
         with Recording(directory) as recording:
             result = explore(recording, check, **options)
             if fail and not result.ok:
-                pytest.fail("\n".join(report_text(result, recording.modules, command=False)), pytrace=False)
+                pytest.fail("\n".join(report_text(result, recording, command=False)), pytrace=False)
         return result
 
 

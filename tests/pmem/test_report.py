@@ -45,7 +45,7 @@ def failing(tmp_path):
 
 def test_the_text_says_what_is_missing_and_how_to_see_it_again(failing):
     result, recording = failing
-    text = "\n".join(report_text(result, recording.modules))
+    text = "\n".join(report_text(result, recording))
 
     assert re.match(r"\d of \d states at 2 crash points fail", text)
     assert "state 5:0x0=0: the check answered False" in text

@@ -71,7 +71,7 @@ def EXPLORING(function: Function) -> Function:  # noqa: N802 # stands where the 
 @click.option("--state", metavar="STATE", help="Try only this state, by the name that a report gives it.")
 @click.argument("directory")
 def explore(directory: str, **options: Any) -> None:
-    r"""Try CMD on every state that a power failure during the recording in DIRECTORY may have left.
+    """Try CMD on every state that a power failure during the recording in DIRECTORY may have left.
 
     CMD finds the event before which the power fails in DAXEMU_CRASH_POINT, and the last markers, one a line, in
     DAXEMU_CRASH_MARKERS. Exit status 0: no state fails. 1: some do. 2: it could not be tried.
@@ -79,7 +79,7 @@ def explore(directory: str, **options: Any) -> None:
     \b
     daxemu crash explore log.daxcrash --check './recover /dev/dax0.0'
     daxemu crash explore log.daxcrash --check './verify {image}' --html report.html
-    """
+    """  # noqa: D301 # click wants the character
     with Recording(directory) as recording:
         sys.exit(explore_and_tell(recording, **options))
 
@@ -126,7 +126,7 @@ def explore_and_tell(
     if as_json_:
         print(json.dumps(as_json(result, recording), indent=2))
     else:
-        print("\n".join(report_text(result, recording.modules, command=again)))
+        print("\n".join(report_text(result, recording, command=again)))
     return 0 if result.ok else 1
 
 

@@ -32,7 +32,7 @@ def show(directory: str, as_json: bool, state: str | None, image: str | None) ->
         if state is not None and image is not None:
             _write_image(recording, state, image)
             return
-        sites = Sites(recording.modules)
+        sites = Sites(recording.modules, recording.site_names)
         if as_json:
             for event in recording.events():
                 print(json.dumps(_as_object(event, sites)))
@@ -47,7 +47,8 @@ def show(directory: str, as_json: bool, state: str | None, image: str | None) ->
 def _show_description(recording: Recording) -> None:
     print(f"device {recording.device}, {format_size(recording.size)}, {recording.domain}, {recording.nr_events} events")
     if recording.command:
-        print(f"command {' '.join(recording.command)}, exit status {recording.status}")
+        ended = "" if recording.status is None else f", exit status {recording.status}"
+        print(f"command {' '.join(recording.command)}{ended}")
 
 
 def _as_line(event: Event, sites: Sites) -> str:

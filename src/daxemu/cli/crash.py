@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from daxemu.cli._crash_explore import explore
+from daxemu.cli._crash_import import import_
 from daxemu.cli._crash_record import record
 from daxemu.cli._crash_run import run
 from daxemu.cli._crash_show import show
@@ -18,6 +19,7 @@ def command() -> None:
 
 
 command.add_command(explore)
+command.add_command(import_)
 command.add_command(record)
 command.add_command(run)
 command.add_command(show)

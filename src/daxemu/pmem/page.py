@@ -29,7 +29,7 @@ pre { background: #f4f4f4; padding: .8em; overflow-x: auto }
 
 def report_page(result: Exploration, recording: Recording) -> str:
     """Return the page."""
-    sites = Sites(recording.modules)
+    sites = Sites(recording.modules, recording.site_names)
     failures = result.failures[:_FAILURES]
     blocks = "".join(
         f"<pre>{escape(chr(10).join(failure_text(failure, sites, again_command(result, failure))))}</pre>"

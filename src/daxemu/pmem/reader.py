@@ -76,6 +76,7 @@ class Recording:
         self.command: list[str] = meta.get("command") or []
         self.status: int | None = meta.get("status")
         self.sources: list[str] = meta.get("sources") or []
+        self.site_names: list[str] = meta.get("sites") or []
         try:
             self.modules = [Module(m["start"], m["end"], m["offset"], m["path"]) for m in meta.get("modules") or []]
         except (KeyError, TypeError) as error:

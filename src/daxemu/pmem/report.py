@@ -11,7 +11,7 @@ from daxemu.pmem.sites import Sites
 if TYPE_CHECKING:
     from daxemu.pmem.explorer import CrashFailure, Exploration, MissingLine
     from daxemu.pmem.findings import Finding
-    from daxemu.pmem.reader import Module, Recording
+    from daxemu.pmem.reader import Recording
 
 __all__ = ["again_command", "as_json", "failure_text", "finding_texts", "report_text", "summary"]
 
@@ -71,12 +71,12 @@ def again_command(result: Exploration, failure: CrashFailure) -> str:
     )
 
 
-def report_text(result: Exploration, modules: list[Module], *, command: bool = True) -> Iterator[str]:
+def report_text(result: Exploration, recording: Recording, *, command: bool = True) -> Iterator[str]:
     """The whole report: failures first, those with the fewest missing lines before others.
 
     With ``command`` each says how to see it again from the command line.
     """
-    sites = Sites(modules)
+    sites = Sites(recording.modules, recording.site_names)
     yield summary(result) + f" ({result.states / max(result.seconds, 1e-9):.0f} states/s)"
     for failure in result.failures[:_SHOWN]:
         yield ""
@@ -91,7 +91,7 @@ def report_text(result: Exploration, modules: list[Module], *, command: bool = T
 
 def as_json(result: Exploration, recording: Recording) -> dict[str, Any]:
     """The report for programs."""
-    sites = Sites(recording.modules)
+    sites = Sites(recording.modules, recording.site_names)
     return {
         "recording": str(result.recording),
         "command": recording.command,

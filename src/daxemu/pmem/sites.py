@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -84,10 +84,11 @@ def _lines(dwarf: Any) -> Iterable[_Row]:
 
 
 class Sites:
-    """Names of the addresses that a recording has as sites."""
+    """Names of the addresses that a recording has as sites; or sites are places in ``names``, from 1."""
 
-    def __init__(self, modules: list[Module]) -> None:
+    def __init__(self, modules: list[Module], names: Sequence[str] = ()) -> None:
         self._modules = modules
+        self._names = names
         self._program = cache(_Program)
         self.name = cache(self._name)
 
@@ -98,6 +99,8 @@ class Sites:
         """
         if not site:
             return ""
+        if site <= len(self._names):
+            return self._names[site - 1]
         for module in self._modules:
             if module.start <= site < module.end:
                 offset = site - module.start + module.offset

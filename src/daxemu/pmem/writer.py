@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 __all__ = ["LogWriter", "pack_header"]
+
+_HEAD = struct.Struct(EVENT.format)  # type, flags, thread, length, offset, site
 
 
 def pack_header(device_size: int, nr_events: int) -> bytes:
@@ -93,5 +96,5 @@ class LogWriter:
 
     def _event(self, kind: int, length: int, offset: int, thread: int, site: int, payload: bytes = b"") -> None:
         self._nr_events += 1
-        head = EVENT.pack(type=kind, thread=thread, length=length, offset=offset, site=site)
+        head = _HEAD.pack(kind, 0, thread, length, offset, site)
         self._file.write(head + payload.ljust(fmt.padded(len(payload)), b"\0"))
