@@ -1,7 +1,7 @@
 """Write the parts of the reference that are made from the code: ``python docs/generate.py [--check]``.
 
 A page keeps its hand-written text; what lies between ``<!-- generated: NAME -->`` and
-``<!-- end -->`` is replaced by what the function of that name in ``PARTS`` returns.
+``<!-- end -->`` is replaced by what the function of that name in ``PARTS`` returns. ``PICTURES`` are whole files.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -31,12 +32,15 @@ from daxemu.kernel.nvdimm.region import NdRegion
 from daxemu.kernel.ports import Event
 from daxemu.kernel.providers import find_provider
 from daxemu.kernel.uevent import Uevent
+from daxemu.pmem import Recording, explore
+from daxemu.pmem.sites import Sites
+from daxemu.pmem.timeline import STYLE, timeline
 from daxemu.sysfs import attributes, memory
 from daxemu.sysfs import nvdimm_attributes as nd
 from daxemu.sysfs.directory import File
 from daxemu.sysfs.tree import bus_tree
 
-__all__ = ["PARTS", "REFERENCE", "updated"]
+__all__ = ["PARTS", "PICTURES", "REFERENCE", "updated"]
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -50,6 +54,32 @@ def _table(*rows: Iterable[str]) -> str:
 def _prose(documented: object) -> str:
     """A docstring as Markdown."""
     return (inspect.getdoc(documented) or "").replace("``", "`")
+
+
+# -- pictures ------------------------------------------------------------------------------------
+
+
+def crash_states() -> str:
+    """The timeline of the first wrong program on the page of crash states."""
+
+    def workload(memory: daxemu.DaxMapping) -> None:
+        memory[64:70] = b"value!"
+        memory.flush(64, 6)
+        memory[0] = 1
+        memory.persist(0, 1)
+
+    with tempfile.TemporaryDirectory() as temporary, daxemu.Engine() as engine:
+        device, directory = engine.add_region("4M").devices[0], Path(temporary, "recording")
+        with device.open() as file, file.mmap() as memory, device.record(directory):
+            workload(memory)
+        with Recording(directory) as recording:
+            result = explore(recording, lambda memory: memory[0] == 0 or memory[64] != 0)
+            drawn = timeline(recording, result.failures, Sites([]))
+    root, rest = re.sub("<title>.*?</title>", "", drawn).split(">", 1)
+    return f"{root} xmlns='http://www.w3.org/2000/svg'>\n<style>{STYLE}</style>\n{rest}\n"
+
+
+PICTURES = {Path(__file__).parent / "how-to" / "crash-states.svg": crash_states}
 
 
 # -- attributes ---------------------------------------------------------------------------------
@@ -369,10 +399,12 @@ def updated(text: str) -> str:
 
 def main() -> None:
     """Write the pages, or with ``--check`` name those that are out of date."""
-    stale = [page for page in sorted(REFERENCE.glob("*.md")) if page.read_text() != updated(page.read_text())]
-    for page in stale:
+    pages = {page: updated(page.read_text()) for page in sorted(REFERENCE.glob("*.md"))}
+    pictures = {path: draw() for path, draw in PICTURES.items()}
+    stale = {path: text for path, text in (pages | pictures).items() if not path.exists() or path.read_text() != text}
+    for page, text in stale.items():
         if "--check" not in sys.argv:
-            page.write_text(updated(page.read_text()))
+            page.write_text(text)
         print(f"{'out of date' if '--check' in sys.argv else 'written'}: {page}")
     sys.exit(bool(stale) and "--check" in sys.argv)
 

@@ -2,13 +2,14 @@
 
 What is done with a block stands behind its language:
 ``python run`` is a program, ``python pytest`` a test module, ``LANGUAGE title=NAME`` a file that
-the page's ``console`` blocks use; ``console needs=PROGRAM`` is left out without that program.
+the page's ``console`` blocks use; ``console with=PATH`` uses one of the project's. ``console needs=PROGRAM``, or a
+header, is left out without that; the last command of ``console status=N`` ends with that exit status.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -58,6 +59,7 @@ class Command:
     line: int
     text: str
     output: str
+    status: str = "0"
 
 
 def commands(block: Block) -> list[Command]:
@@ -66,8 +68,10 @@ def commands(block: Block) -> list[Command]:
         if line.startswith("$ "):
             found.append(Command(number, line[2:], ""))
         elif found and line.startswith("> ") and not found[-1].output:
-            found[-1] = Command(found[-1].line, f"{found[-1].text}\n{line[2:]}", "")
+            found[-1] = replace(found[-1], text=f"{found[-1].text}\n{line[2:]}")
         else:
             assert found, f"{block}: output without a command"
-            found[-1] = Command(found[-1].line, found[-1].text, f"{found[-1].output}{line}\n")
+            found[-1] = replace(found[-1], output=f"{found[-1].output}{line}\n")
+    if found:
+        found[-1] = replace(found[-1], status=block.option("status") or "0")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from xml.etree import ElementTree
 
 import pytest
 
@@ -22,6 +23,12 @@ def generate():
 def test_page_is_up_to_date(generate, page):
     text = page.read_text()
     assert text == generate.updated(text), "run: python docs/generate.py"
+
+
+def test_pictures_are_up_to_date_and_well_formed(generate):
+    for path, draw in generate.PICTURES.items():
+        assert path.read_text() == draw(), "run: python docs/generate.py"
+        assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_every_part_is_on_some_page(generate):

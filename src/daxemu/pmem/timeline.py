@@ -20,6 +20,7 @@ __all__ = ["STYLE", "legend", "timeline"]
 
 _EVENTS, _LINES = 1000, 200  # more than this nobody can look at
 _STEP, _ROW, _LEFT, _TOP = 14, 14, 90, 36  # pixels
+_FEW = 50  # events that are drawn larger
 _BEHIND = 20  # events behind the first failure
 _TICKS = 10  # events from one number to the next
 
@@ -89,7 +90,10 @@ class _Picture:
             *(part for failure in failures for part in self._failure(failure)),
             *self._crash_numbers(failures),
         )
-        return f"<svg width='{self._end + 3 * _STEP}' height='{self._bottom + 18}'>{''.join(drawn)}</svg>"
+        width, height = self._end + 3 * _STEP, self._bottom + 18
+        scale = 1.5 if len(self._events) < _FEW else 1
+        size = f"width='{width * scale:g}' height='{height * scale:g}' viewBox='0 0 {width} {height}'"
+        return f"<svg {size}>{''.join(drawn)}</svg>"
 
     def _numbers(self) -> Iterator[str]:
         for event in self._events:
@@ -106,6 +110,8 @@ class _Picture:
         flying: dict[int, tuple[int, int]] = {}  # since when, and by which thread
 
         def bar(kind: str, offset: int, begin: int, end: int) -> str:
+            if begin == end:
+                return ""
             return _drawn("rect", kind, x=begin, y=self._rows[offset] + 5, width=end - begin, height=4)
 
         for event in self._events:
