@@ -165,6 +165,8 @@ static int keep_failure(struct visit *visit)
 
 	PyErr_Fetch(&type, &value, &trace);
 	PyErr_NormalizeException(&type, &value, &trace);
+	if (value && trace)
+		PyException_SetTraceback(value, trace);
 	choice = shown(&visit->self->states);
 	if (choice)
 		failure = Py_BuildValue("NO", choice, value ? value : Py_None);
