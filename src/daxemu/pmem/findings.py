@@ -41,6 +41,6 @@ def find(recording: Recording) -> list[Finding]:
     if recording.eadr:
         return []
     kinds = list(KINDS)
-    found = find_events(recording.map_events(), recording.size)
+    found = find_events(recording.bytes_of_events, recording.size)
     found.sort(key=lambda note: (note[0], -note[2], note[1]))
     return [Finding(kinds[kind], *rest) for kind, *rest in found]

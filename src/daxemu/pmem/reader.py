@@ -8,6 +8,7 @@ import os
 import struct
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import IntEnum
 from itertools import islice
 from pathlib import Path
@@ -95,8 +96,9 @@ class Recording:
         self.close()
 
     def close(self) -> None:
-        """Unmap the log."""
-        self._log.close()
+        """Unmap the log, once nobody uses it any more."""
+        with suppress(BufferError):
+            self._log.close()
 
     @property
     def eadr(self) -> bool:
@@ -158,6 +160,7 @@ class Recording:
             self.nr_events, fences, flushes, places, self.markers = index_log(self._log, self.size)
         except ValueError as error:
             raise self._refuse(f"log: {error}") from None
+        self._log.madvise(mmap.MADV_DONTNEED)  # it is not to count as ours before it is needed again
         self.fences, self.flushes, self._places = (array("Q", numbers) for numbers in (fences, flushes, places))
         if self.nr_events != header["nr_events"]:
             raise self._refuse(f"log has {self.nr_events} events and should have {header['nr_events']}")
@@ -188,7 +191,7 @@ class Recording:
         """A descriptor of what the device held at the begin."""
         return os.open(self.path / "base", os.O_RDONLY | os.O_CLOEXEC)
 
-    def map_events(self) -> memoryview:
-        """All events as they are in the log, mapped once more."""
-        with (self.path / "log").open("rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[LOG_HEADER.size :]
+    @property
+    def bytes_of_events(self) -> memoryview:
+        """All events as they are in the log."""
+        return memoryview(self._log)[LOG_HEADER.size :]

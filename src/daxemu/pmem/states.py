@@ -58,7 +58,7 @@ class CrashImage:
             copy_changes(base, self.fd, recording.size)
             self._image = mmap.mmap(self.fd, recording.size)
             self.view = memoryview(self._image).toreadonly()
-            self.states = CrashStates(self._image, recording.map_events(), recording.eadr)
+            self.states = CrashStates(self._image, recording.bytes_of_events, recording.eadr)
 
     def __enter__(self) -> CrashImage:
         return self
