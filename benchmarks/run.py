@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 # In the order of the table; each is a module beside this one.
-NAMES = ("memory", "stores", "calls", "start", "fixture", "many", "revoke", "model", "crash", "recording")
+NAMES = ("memory", "stores", "calls", "start", "fixture", "many", "revoke", "model", "crash", "growth", "recording")
 
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}
 
@@ -52,7 +52,7 @@ def _table(rows: list[Row]) -> Table:
 @click.argument("names", metavar="[NAME]…", nargs=-1, type=click.Choice(NAMES))
 def main(*, quick: bool, as_json: bool, names: tuple[str, ...]) -> None:
     """Measure the budgets, or only those that are named: memory, stores, calls, start, fixture, many, revoke, model,
-    crash, recording.
+    crash, growth, recording.
 
     Exit status 1 if one is not kept.
     """
