@@ -19,12 +19,14 @@ BEGIN = fmt.LOG_HEADER.size
 class Log:
     """A recording's memory and its file."""
 
-    def __init__(self, limit=fmt.LOG_MOST):
+    def __init__(self, limit=fmt.LOG_MOST, *, alone=False):
         self.state, self.events, self.file = (os.memfd_create("daxemu-test") for _ in range(3))
         os.ftruncate(self.state, fmt.SHADOW_OFFSET + SIZE)
         os.ftruncate(self.events, fmt.LOG_MOST)
         os.pwrite(self.state, fmt.STATE.pack(tail=BEGIN, collected=BEGIN, limit=limit, device_size=SIZE), 0)
         self.log = PmemLog(self.state, self.events)
+        if not alone:
+            assert self.log.new_thread() == 0
 
     def close(self):
         for fd in (self.state, self.events, self.file):
@@ -69,9 +71,9 @@ calls = st.lists(
 
 
 @settings(database=None, deadline=None)
-@given(calls)
-def test_what_is_told_of_is_in_the_file_and_of_lines_what_has_changed(written):
-    log, known, expected = Log(), bytearray(SIZE), []
+@given(calls, st.booleans())
+def test_what_is_told_of_is_in_the_file_and_of_lines_what_has_changed(written, alone):
+    log, known, expected = Log(alone=alone), bytearray(SIZE), []
     for number, (name, *arguments) in enumerate(written):
         thread = number % 3
         if name == "observe":
@@ -115,6 +117,17 @@ def test_events_of_threads_are_whole_and_each_threads_in_order(log):
     for thread in range(4):
         stored = [int.from_bytes(data, "little") for kind, by, _, _, data in found if by == thread and kind == 1]
         assert stored == [*range(1, 2000)] if thread == 0 else [*range(2000)]
+
+
+def test_who_was_killed_while_it_was_alone_holds_nobody_up_for_ever():
+    log = Log(alone=True)
+    log.log.fence(0)
+    os.pwrite(log.state, (1).to_bytes(4, "little"), fmt.STATE.offset("busy"))
+    thread = log.log.new_thread()
+    log.log.observe(0, b"x" * LINE, thread)
+    assert log.collect() == [(fmt.EVENT_FENCE, 0, 0, 0, b""), store(0, b"x" * LINE, thread)]
+    assert fmt.STATE.unpack(os.pread(log.state, fmt.STATE.size, 0))["sharing"] == fmt.STATE_SHARED
+    log.close()
 
 
 def test_what_is_not_finished_holds_up_what_follows_until_the_end(log):

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -96,6 +97,22 @@ def test_programs_at_the_same_time_lose_nothing(device, durable, tmp_path):
         told = [event.type for event in log if event.thread == thread and event.type != 1]
         assert told == [EVENT_PERSIST, EVENT_FENCE] * 2000
     assert sorted(event.offset for event in log if event.type == 1) == [512 * n for n in range(2000)]
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_nothing_is_lost_when_others_join_the_thread_that_was_alone(device, compiled, tmp_path, turn):
+    require_library("libpmem.h", "libpmem-dev")
+    program = compiled("joining", "-lpmem")
+    with device.record(tmp_path / "rec", scan="none") as recorder:
+        recorder.status = device.run([program, "/dev/dax0.0", "3000"]).returncode
+    log = events(tmp_path / "rec")
+    counted = {
+        line: [int.from_bytes(event.data[:8], "little") for event in log if event.data and event.offset == 1024 * line]
+        for line in range(3)
+    }
+    assert recorder.status == 0
+    assert counted == {line: [*range(1, 3001)] for line in range(3)}
+    assert Counter(event.thread for event in log if event.type == EVENT_PERSIST) == {0: 3000, 1: 3000, 2: 3000}
 
 
 def test_libpmem2_hands_out_functions_that_are_recorded(device, compiled, tmp_path):

@@ -90,6 +90,7 @@ EVENT = Record(
 # has them, ``limit`` up to where there is room, in whole MiB; ``nr_threads`` is the next thread's number.
 # Before an event whose type is in ``scan_at``, and has come ``scan_every`` times since, whoever writes it looks for
 # lines that nobody has flushed; ``scanned`` is how that was done. ``scan_diff``: always by comparing all (tests).
+# ``sharing``: is there only the first thread, which writes without locks while it is ``busy``; soon not; or not?
 STATE = Record(
     "pmem_state",
     {
@@ -106,6 +107,8 @@ STATE = Record(
         "scan_count": "I",
         "scan_diff": "I",
         "scanned": "I",
+        "sharing": "I",
+        "busy": "I",
         "unused": "I",
     },
 )
@@ -114,6 +117,10 @@ SCANNED_DIFF = 2
 
 STOPPED_CLOSED = 1
 STOPPED_FULL = 2  # no room for more events
+
+STATE_ALONE = 0
+STATE_SOON = 1
+STATE_SHARED = 2
 
 STATE_LOCKS_OFFSET = 1024
 STATE_NR_LOCKS = 512

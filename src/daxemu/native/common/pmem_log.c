@@ -7,18 +7,19 @@
 #include "pmem_log.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "pmem_turn.h"
+
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { BLOCK = 1 << 20, MOST_TRIES = 1 << 16, MOST_PAUSES = 10000, PAGE = 64 * DX_LINE_SIZE };
+enum { BLOCK = 1 << 20, MOST_PAUSES = 10000, PAGE = 64 * DX_LINE_SIZE };
 
 #define MASK (DX_LINE_SIZE - 1ULL)
 #define MOST_LENGTH (1U << 31)
@@ -65,6 +66,8 @@ bool dx_pmem_new_thread(struct dx_pmem_log *log, uint16_t *thread)
 	uint32_t number = __atomic_fetch_add(&log->state->nr_threads, 1, __ATOMIC_RELAXED);
 
 	*thread = number;
+	if (number || !log->may_be_alone)
+		dx_pmem_share(log->state);
 	if (number <= UINT16_MAX)
 		return true;
 	dx_pmem_stop(log, DX_STOPPED_FULL);
@@ -120,14 +123,14 @@ static bool make_ready(struct dx_pmem_log *log, uint64_t at, uint64_t end)
 }
 
 /* The next bytes of the log; NULL if there is no room for them. */
-static char *take(struct dx_pmem_log *log, uint64_t size)
+static char *take(struct dx_pmem_log *log, struct dx_pmem_turn turn, uint64_t size)
 {
-	uint64_t at = __atomic_fetch_add(&log->state->tail, size, __ATOMIC_RELAXED), end = at + size;
+	uint64_t at = dx_pmem_next_place(log->state, turn, size), end = at + size;
 	uint64_t ready = __atomic_load_n(&log->ready, __ATOMIC_RELAXED);
 
 	if (__builtin_expect(at < (ready >> 32) * BLOCK || end > (ready & UINT32_MAX) * BLOCK, 0) && !make_ready(log, at, end))
 		return NULL;
-	for (int i = 0; i < 8; i++) /* an addition waits for all stores before it: the next one will find these done sooner */
+	for (int i = 0; i < 4; i++) /* what waits for stores is to wait less */
 		__builtin_prefetch(log->events + end + i * 64, 1);
 	return log->events + at;
 }
@@ -155,22 +158,6 @@ static void end(struct pmem_event *put, uint8_t type)
 	__atomic_store_n(&put->type, type, __ATOMIC_RELEASE);
 }
 
-/* Whoever had a page may have been killed, or interrupted by a handler that is here now: nobody waits for ever. */
-static uint32_t *lock_page(struct dx_pmem_log *log, uint64_t at)
-{
-	uint32_t *locks = (uint32_t *)((char *)log->state + DX_STATE_LOCKS_OFFSET);
-	uint32_t *lock = &locks[at / PAGE % DX_STATE_NR_LOCKS];
-
-	for (int tries = 0; tries < MOST_TRIES; tries++) {
-		uint32_t nobody = 0;
-
-		if (__atomic_compare_exchange_n(lock, &nobody, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-			break;
-		sched_yield();
-	}
-	return lock;
-}
-
 static bool differ(const char *one, const char *other)
 {
 	uint64_t a[DX_LINE_SIZE / 8], b[DX_LINE_SIZE / 8], found = 0;
@@ -195,20 +182,23 @@ static void look(char *line, const char *memory)
 
 /*
  * Lines of one page are told of if they have changed, and then DONE if that has a type. In the order in which the
- * contents of lines were there they are in the log: the lock is held while they are looked at and get their places.
+ * contents of lines were there they are in the log: nobody else has the page while they are looked at and get their places.
  */
 static void tell(struct dx_pmem_log *log, const char *memory, uint64_t first, uint64_t nr, const struct pmem_event *done)
 {
 	struct pmem_event store = { .type = DX_EVENT_STORE, .thread = done->thread, .length = DX_LINE_SIZE, .site = done->site };
-	uint32_t *lock = lock_page(log, first);
+	struct dx_pmem_turn turn = dx_pmem_begin_turn(log->state, first / PAGE);
 	char *shadow = log->shadow + first, *to = NULL;
-	uint64_t changed = 0, size;
+	uint64_t changed = 0, size = done->type ? sizeof(*done) : 0;
 
-	for (uint64_t i = 0; i < nr; i++)
-		changed |= (uint64_t)differ(memory + i * DX_LINE_SIZE, shadow + i * DX_LINE_SIZE) << i;
-	size = __builtin_popcountll(changed) * (sizeof(store) + DX_LINE_SIZE) + (done->type ? sizeof(*done) : 0);
+	for (uint64_t i = 0; i < nr; i++) {
+		if (!differ(memory + i * DX_LINE_SIZE, shadow + i * DX_LINE_SIZE))
+			continue;
+		changed |= 1ULL << i;
+		size += sizeof(store) + DX_LINE_SIZE;
+	}
 	if (size)
-		to = take(log, size);
+		to = take(log, turn, size);
 	for (; to && changed; changed &= changed - 1) {
 		uint64_t at = __builtin_ctzll(changed) * DX_LINE_SIZE;
 		struct pmem_event *put;
@@ -223,7 +213,7 @@ static void tell(struct dx_pmem_log *log, const char *memory, uint64_t first, ui
 	}
 	if (to && done->type)
 		end(begin(to, done), done->type);
-	__atomic_store_n(lock, 0, __ATOMIC_RELEASE);
+	dx_pmem_end_turn(log->state, turn);
 }
 
 /* All lines that have any of the range; then DONE. */
@@ -247,9 +237,10 @@ void dx_pmem_observe(struct dx_pmem_log *log, const char *memory, uint64_t offse
 		tell_all(log, memory, offset, length, &(struct pmem_event){ .thread = actor.thread, .site = actor.site });
 }
 
-static void put(struct dx_pmem_log *log, const struct pmem_event *event, const void *payload, uint32_t length)
+static void put_in_turn(struct dx_pmem_log *log, struct dx_pmem_turn turn, const struct pmem_event *event,
+			const void *payload, uint32_t length)
 {
-	char *to = take(log, sizeof(*event) + ((length + 7ULL) & ~7ULL));
+	char *to = take(log, turn, sizeof(*event) + ((length + 7ULL) & ~7ULL));
 	struct pmem_event *put;
 
 	if (!to)
@@ -258,6 +249,14 @@ static void put(struct dx_pmem_log *log, const struct pmem_event *event, const v
 	if (length)
 		memcpy(to + sizeof(*event), payload, length);
 	end(put, event->type);
+}
+
+static void put(struct dx_pmem_log *log, const struct pmem_event *event, const void *payload, uint32_t length)
+{
+	struct dx_pmem_turn turn = dx_pmem_begin_turn(log->state, DX_NO_PAGE);
+
+	put_in_turn(log, turn, event, payload, length);
+	dx_pmem_end_turn(log->state, turn);
 }
 
 /* A line as it was at one time; false if it is stored to all the time: then the next look is early enough. */
@@ -279,14 +278,14 @@ void dx_pmem_look(struct dx_pmem_log *log, int file, uint64_t at, struct dx_pmem
 {
 	const struct pmem_event store = { .type = DX_EVENT_STORE, .flags = DX_EVENT_OBSERVED, .thread = actor.thread,
 					  .length = DX_LINE_SIZE, .offset = at, .site = actor.site };
-	uint32_t *lock = lock_page(log, at);
+	struct dx_pmem_turn turn = dx_pmem_begin_turn(log->state, at / PAGE);
 	char line[DX_LINE_SIZE];
 
 	if (!is_stopped(log) && look_into(file, at, line) && differ(line, log->shadow + at)) {
 		memcpy(log->shadow + at, line, DX_LINE_SIZE);
-		put(log, &store, line, DX_LINE_SIZE);
+		put_in_turn(log, turn, &store, line, DX_LINE_SIZE);
 	}
-	__atomic_store_n(lock, 0, __ATOMIC_RELEASE);
+	dx_pmem_end_turn(log->state, turn);
 }
 
 static void flush(struct dx_pmem_log *log, const char *memory, uint64_t offset, uint64_t length, struct dx_pmem_actor actor,

@@ -16,6 +16,7 @@ struct dx_pmem_log {
 	char *events;
 	uint64_t ready; /* where the log can be written to without a fault */
 	bool patient; /* waits while too much is in memory */
+	bool may_be_alone;
 };
 
 /* Who did something, and from where. */

@@ -8,6 +8,7 @@
 #include "maps.h"
 #include "real.h"
 #include "pmem_scan.h"
+#include "pmem_turn.h"
 #include "recording.h"
 
 struct dx_pmem_log dx_recording;
@@ -72,6 +73,7 @@ void dx_record_attach(void)
 	if (events >= 0) {
 		dx_pmem_attach(&dx_recording, state, events);
 		dx_recording.patient = true;
+		dx_recording.may_be_alone = dx_pmem_may_be_alone();
 		close(events);
 	}
 	close(state);
@@ -110,12 +112,13 @@ static const struct known *mappings(void)
 {
 	uint32_t now = __atomic_load_n(&dx_mappings_generation, __ATOMIC_ACQUIRE);
 	struct known *known = &self.known;
-	int saved = errno;
 
 	if (likely(known->generation == now))
 		return known;
 	known->count = 0;
 	if (now) {
+		int saved = errno;
+
 		dx_each_vma(-1, note, known);
 		errno = saved;
 	}
@@ -174,10 +177,11 @@ static void look_around(uint8_t type, const void *at, uint64_t offset, size_t le
 {
 	const struct pmem_state *state = dx_recording.state;
 	struct table_device device;
-	int memory, saved = errno;
+	int memory, saved;
 
 	if (!dx_pmem_scan_due(&dx_recording, type))
 		return;
+	saved = errno;
 	if (length)
 		dx_pmem_observe(&dx_recording, at, offset, length, actor);
 	if (dx_table_device_by_file(dx_session.table, state->dev, state->ino, &device) && (device.flags & DX_DEVICE_ALIVE) &&
