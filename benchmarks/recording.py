@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 from harness import Row, compile_program, interleave, ratio
 
 from daxemu import Engine
+from daxemu.pmem.reader import Recording
 
 _WORK = {
     # How many, the budget, and what pmemcheck takes.
@@ -34,6 +38,23 @@ def measure(*, quick: bool) -> Iterator[Row]:
         yield Row(
             "recording", f"{what}, recorded : not", ratio(samples, "recorded", "plain"), budget=budget, detail=detail
         )
+        yield from _what_is_kept(arguments, kind, what)
+
+
+def _what_is_kept(arguments: list[object], kind: str, what: str) -> Iterator[Row]:
+    """Of a recording in a directory, without looks at lines that nobody flushes."""
+    with tempfile.TemporaryDirectory(prefix="daxemu-benchmark-") as directory, Engine() as engine:
+        path = Path(directory, "recording")
+        device = engine.add_region(_SIZES[kind]).devices[0]
+        with device.record(path, scan="none"):
+            device.run([*map(str, arguments)], check=True, capture_output=True)
+            start = time.process_time()
+        seconds = time.process_time() - start
+        with Recording(path) as recording:
+            events = recording.nr_events
+        size = (path / "log").stat().st_size
+    yield Row("recording", f"{what}: log, an event", size / events, unit="B", detail=f"{events} events")
+    yield Row("recording", f"{what}: its end, a million events", seconds / events * 1e9, unit="ms")
 
 
 def _run(arguments: list[object], kind: str, *, recorded: bool) -> float:

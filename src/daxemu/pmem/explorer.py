@@ -137,7 +137,8 @@ class _Walker:
             return self._command
         assert callable(self._task.check)
         if self._told:
-            markers = [text for seq, text in self._recording.markers if seq < self.image.point]
+            before = self._recording.markers_before(self.image.point)
+            markers = [text for _, text in self._recording.markers[:before]]
             return partial(self._task.check, self.image.view, markers)
         return partial(self._task.check, self.image.view)
 
@@ -145,7 +146,7 @@ class _Walker:
         image, task = self.image, self._task
         image.advance(point)
         call = self._call()
-        salt = sum(seq < point for seq, _ in self._recording.markers) if self._told else 0
+        salt = self._recording.markers_before(point) if self._told else 0
         tried, new, failed, failures = image.states.explore(
             call,
             task.limit,

@@ -7,10 +7,12 @@ import mmap
 import os
 import struct
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import IntEnum
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -185,7 +187,12 @@ class Recording:
 
     def last_markers(self, seq: int, most: int = 8) -> list[str]:
         """The last markers before an event, the newest last."""
-        return [text for at, text in self.markers if at < seq][-most:]
+        behind = self.markers_before(seq)
+        return [text for _, text in self.markers[max(0, behind - most) : behind]]
+
+    def markers_before(self, seq: int) -> int:
+        """How many markers there are before an event."""
+        return bisect_left(self.markers, seq, key=itemgetter(0))
 
     def open_base(self) -> int:
         """A descriptor of what the device held at the begin."""
