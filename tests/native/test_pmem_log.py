@@ -23,7 +23,9 @@ class Log:
         self.state, self.events, self.file = (os.memfd_create("daxemu-test") for _ in range(3))
         os.ftruncate(self.state, fmt.SHADOW_OFFSET + SIZE)
         os.ftruncate(self.events, fmt.LOG_MOST)
-        os.pwrite(self.state, fmt.STATE.pack(tail=BEGIN, collected=BEGIN, limit=limit, device_size=SIZE), 0)
+        os.pwrite(
+            self.state, fmt.STATE.pack(tail=BEGIN, collected=BEGIN, limit=limit, held_most=1 << 30, device_size=SIZE), 0
+        )
         self.log = PmemLog(self.state, self.events)
         if not alone:
             assert self.log.new_thread() == 0

@@ -8,7 +8,10 @@ from collections import Counter
 import pytest
 
 from daxemu import Engine
-from daxemu.pmem.format import EVENT, EVENT_FENCE, EVENT_PERSIST, LOG_HEADER
+from daxemu.pmem import collector
+from daxemu.pmem import format as fmt
+from daxemu.pmem.format import EVENT, EVENT_FENCE, EVENT_PERSIST, EVENT_STORE, LOG_HEADER
+from tests.cli.conftest import until
 from tests.conftest import require_library
 from tests.pmem.logs import described, events, told
 
@@ -113,6 +116,23 @@ def test_nothing_is_lost_when_others_join_the_thread_that_was_alone(device, comp
     assert recorder.status == 0
     assert counted == {line: [*range(1, 3001)] for line in range(3)}
     assert Counter(event.thread for event in log if event.type == EVENT_PERSIST) == {0: 3000, 1: 3000, 2: 3000}
+
+
+def test_a_program_waits_where_its_events_cannot_be_kept_as_fast(device, compiled, tmp_path, monkeypatch):
+    require_library("libpmem.h", "libpmem-dev")
+    monkeypatch.setattr(fmt, "LOG_HELD", 4 << 20)
+    monkeypatch.setattr(collector, "_MUCH", 1 << 40)
+    count = 40_000
+    with device.record(tmp_path / "rec", scan="none") as recorder:
+        program = device.popen([compiled("joining", "-lpmem"), "/dev/dax0.0", str(count)])
+        until(lambda: recorder._log.held() > 3 << 20)
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.wait(0.3)
+        assert recorder._log.held() < 6 << 20
+        monkeypatch.setattr(collector, "_MUCH", 0)
+        assert program.wait(30) == 0
+    counted = Counter(event.type for event in events(tmp_path / "rec"))
+    assert counted == {EVENT_STORE: 3 * count, EVENT_PERSIST: 3 * count}
 
 
 def test_libpmem2_hands_out_functions_that_are_recorded(device, compiled, tmp_path):

@@ -87,7 +87,8 @@ EVENT = Record(
 
 # Of a recording under way, by which all writers work together: this, locks of pages, and at SHADOW_OFFSET the
 # device as it is known to the log. ``tail`` is where the next event goes, ``collected`` up to where the log's file
-# has them, ``limit`` up to where there is room, in whole MiB; ``nr_threads`` is the next thread's number.
+# has them, ``limit`` up to where there is room, in whole MiB; what is not collected is
+# to be no more than ``held_most``. ``nr_threads`` is the next thread's number.
 # Before an event whose type is in ``scan_at``, and has come ``scan_every`` times since, whoever writes it looks for
 # lines that nobody has flushed; ``scanned`` is how that was done. ``scan_diff``: always by comparing all (tests).
 # ``sharing``: is there only the first thread, which writes without locks while it is ``busy``; soon not; or not?
@@ -97,6 +98,7 @@ STATE = Record(
         "tail": "Q",
         "collected": "Q",
         "limit": "Q",
+        "held_most": "Q",
         "device_size": "Q",
         "dev": "Q",
         "ino": "Q",

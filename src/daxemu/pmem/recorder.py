@@ -71,9 +71,9 @@ class Recorder:
             self._modules = _nameless_file(directory, undo)
             dev, ino = self._backing.identity
             begin = fmt.LOG_HEADER.size
-            head = {"tail": begin, "collected": begin, "limit": fmt.LOG_MOST, "device_size": self._size}
-            wanted = {"scan_at": scanned, "scan_every": every}
-            os.pwrite(self._state, STATE.pack(**head, **wanted, dev=dev, ino=ino), 0)
+            room = {"tail": begin, "collected": begin, "limit": fmt.LOG_MOST, "held_most": fmt.LOG_HELD}
+            of = {"device_size": self._size, "dev": dev, "ino": ino}
+            os.pwrite(self._state, STATE.pack(**room, **of, scan_at=scanned, scan_every=every), 0)
             copy_written(self._backing.bytes_fd, 0, self._state, SHADOW_OFFSET, self._size)
             self._base = _file("base", directory, undo)
             os.ftruncate(self._base, self._size)

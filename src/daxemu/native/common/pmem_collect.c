@@ -77,7 +77,7 @@ int dx_pmem_collect(struct dx_pmem_log *log, struct dx_pmem_collected *done, int
 			run += size;
 			nr++;
 		}
-		if (!run && !last && end - done->at < DX_LOG_HELD / 2)
+		if (!run && !last && end - done->at < log->state->held_most / 2)
 			break;
 		if (!run) { /* it was killed, or it is not there while all others have written so much more */
 			done->at += abandoned(log, done->at, end);

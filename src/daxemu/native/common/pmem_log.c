@@ -88,7 +88,7 @@ static bool wait_for_collector(const struct dx_pmem_log *log, uint64_t end)
 	for (int pauses = 0; pauses < MOST_PAUSES && !is_stopped(log); pauses++) {
 		uint64_t collected = __atomic_load_n(&log->state->collected, __ATOMIC_ACQUIRE);
 
-		if (end - collected <= DX_LOG_HELD)
+		if (end - collected <= log->state->held_most)
 			return true;
 		if (collected != before)
 			pauses = 0;
