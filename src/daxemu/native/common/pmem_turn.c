@@ -55,7 +55,9 @@ void dx_pmem_share(struct pmem_state *state)
 
 static uint32_t *lock_page(struct pmem_state *state, uint64_t page)
 {
-	uint32_t *locks = (uint32_t *)((char *)state + DX_STATE_LOCKS_OFFSET), *lock = &locks[page % DX_STATE_NR_LOCKS];
+	uint32_t *locks = (uint32_t *)((char *)state + DX_STATE_LOCKS_OFFSET);
+	/* Threads like to work at distances of powers of two. */
+	uint32_t *lock = &locks[(page * 0x9e3779b97f4a7c15 >> 32) % DX_STATE_NR_LOCKS];
 
 	for (int tries = 0; tries < MOST_TRIES; tries++) {
 		uint32_t nobody = 0;
