@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Threads and a child that begin to persist while another one does: joining DEVICE COUNT. Each counts in a line of its
- * own, 1 KiB apart.
+ * own, 1 KiB apart; those that come later persist the first one's line too.
  */
 #include <libpmem.h>
 #include <pthread.h>
@@ -20,6 +20,8 @@ static void *work(void *number)
 	for (long i = 0; i < count; i++) {
 		++*line;
 		pmem_persist(line, sizeof(*line));
+		if (number)
+			pmem_persist(base, sizeof(*line));
 	}
 	return NULL;
 }

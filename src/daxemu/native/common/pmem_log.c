@@ -187,7 +187,7 @@ static void look(char *line, const char *memory)
 static void tell(struct dx_pmem_log *log, const char *memory, uint64_t first, uint64_t nr, const struct pmem_event *done)
 {
 	struct pmem_event store = { .type = DX_EVENT_STORE, .thread = done->thread, .length = DX_LINE_SIZE, .site = done->site };
-	struct dx_pmem_turn turn = dx_pmem_begin_turn(log->state, first / PAGE);
+	struct dx_pmem_turn turn = dx_pmem_begin_turn(log->state, first / PAGE, done->thread);
 	char *shadow = log->shadow + first, *to = NULL;
 	uint64_t changed = 0, size = done->type ? sizeof(*done) : 0;
 
@@ -253,7 +253,7 @@ static void put_in_turn(struct dx_pmem_log *log, struct dx_pmem_turn turn, const
 
 static void put(struct dx_pmem_log *log, const struct pmem_event *event, const void *payload, uint32_t length)
 {
-	struct dx_pmem_turn turn = dx_pmem_begin_turn(log->state, DX_NO_PAGE);
+	struct dx_pmem_turn turn = dx_pmem_begin_turn(log->state, DX_NO_PAGE, event->thread);
 
 	put_in_turn(log, turn, event, payload, length);
 	dx_pmem_end_turn(log->state, turn);
@@ -278,7 +278,7 @@ void dx_pmem_look(struct dx_pmem_log *log, int file, uint64_t at, struct dx_pmem
 {
 	const struct pmem_event store = { .type = DX_EVENT_STORE, .flags = DX_EVENT_OBSERVED, .thread = actor.thread,
 					  .length = DX_LINE_SIZE, .offset = at, .site = actor.site };
-	struct dx_pmem_turn turn = dx_pmem_begin_turn(log->state, at / PAGE);
+	struct dx_pmem_turn turn = dx_pmem_begin_turn(log->state, at / PAGE, actor.thread);
 	char line[DX_LINE_SIZE];
 
 	if (!is_stopped(log) && look_into(file, at, line) && differ(line, log->shadow + at)) {

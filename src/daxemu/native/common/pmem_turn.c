@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_TRIES = 1 << 16, GLOBAL_EXPEDITED = 1 << 1, REGISTER_GLOBAL_EXPEDITED = 1 << 2 };
+enum { SPINS = 1000, PAUSES = 1000, GLOBAL_EXPEDITED = 1 << 1, REGISTER_GLOBAL_EXPEDITED = 1 << 2 };
 
 bool dx_pmem_may_be_alone(void)
 {
@@ -23,11 +23,24 @@ bool dx_pmem_may_be_alone(void)
 #endif
 }
 
-/* Whoever is waited for may have been killed, or interrupted by a handler that is here now: nobody waits for ever. */
+/* Whoever is waited for may not be running just now, or may have been killed: nobody waits for ever. */
+static bool wait_a_little(int tries)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	int saved = errno;
+
+	if (tries < SPINS)
+		sched_yield();
+	else
+		nanosleep(&pause, NULL);
+	errno = saved;
+	return tries < SPINS + PAUSES;
+}
+
 static void wait_until(const uint32_t *word, uint32_t value)
 {
-	for (int tries = 0; tries < MOST_TRIES && __atomic_load_n(word, __ATOMIC_ACQUIRE) != value; tries++)
-		sched_yield();
+	for (int tries = 0; __atomic_load_n(word, __ATOMIC_ACQUIRE) != value && wait_a_little(tries); tries++)
+		;
 }
 
 /*
@@ -53,23 +66,24 @@ void dx_pmem_share(struct pmem_state *state)
 	errno = saved;
 }
 
-static uint32_t *lock_page(struct pmem_state *state, uint64_t page)
+static uint32_t *lock_page(struct pmem_state *state, uint64_t page, uint16_t thread)
 {
 	uint32_t *locks = (uint32_t *)((char *)state + DX_STATE_LOCKS_OFFSET);
 	/* Threads like to work at distances of powers of two. */
 	uint32_t *lock = &locks[(page * 0x9e3779b97f4a7c15 >> 32) % DX_STATE_NR_LOCKS];
 
-	for (int tries = 0; tries < MOST_TRIES; tries++) {
-		uint32_t nobody = 0;
+	for (int tries = 0;; tries++) {
+		uint32_t holder = 0;
 
-		if (__atomic_compare_exchange_n(lock, &nobody, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		if (__atomic_compare_exchange_n(lock, &holder, thread + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			break;
-		sched_yield();
+		if (holder == thread + 1U || !wait_a_little(tries)) /* this is a handler, within this thread's turn */
+			break;
 	}
 	return lock;
 }
 
-struct dx_pmem_turn dx_pmem_begin_turn(struct pmem_state *state, uint64_t page)
+struct dx_pmem_turn dx_pmem_begin_turn(struct pmem_state *state, uint64_t page, uint16_t thread)
 {
 	struct dx_pmem_turn turn = { 0 };
 
@@ -83,7 +97,7 @@ struct dx_pmem_turn dx_pmem_begin_turn(struct pmem_state *state, uint64_t page)
 		__atomic_store_n(&state->busy, turn.before, __ATOMIC_RELEASE);
 	}
 	if (page != DX_NO_PAGE)
-		turn.lock = lock_page(state, page);
+		turn.lock = lock_page(state, page, thread);
 	return turn;
 }
 

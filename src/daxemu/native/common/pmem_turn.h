@@ -26,7 +26,7 @@ bool dx_pmem_may_be_alone(void);
 void dx_pmem_share(struct pmem_state *state);
 
 /* Nobody else looks at the page, or where it is DX_NO_PAGE takes a place in the log, without a locked instruction. */
-struct dx_pmem_turn dx_pmem_begin_turn(struct pmem_state *state, uint64_t page);
+struct dx_pmem_turn dx_pmem_begin_turn(struct pmem_state *state, uint64_t page, uint16_t thread);
 void dx_pmem_end_turn(struct pmem_state *state, struct dx_pmem_turn turn);
 
 /* The next SIZE bytes of the log. */
