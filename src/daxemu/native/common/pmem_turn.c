@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SPINS = 1000, PAUSES = 1000, GLOBAL_EXPEDITED = 1 << 1, REGISTER_GLOBAL_EXPEDITED = 1 << 2 };
+enum { SPINS = 1000, PAUSES = 10000, GLOBAL_EXPEDITED = 1 << 1, REGISTER_GLOBAL_EXPEDITED = 1 << 2 };
 
 bool dx_pmem_may_be_alone(void)
 {
@@ -26,7 +26,7 @@ bool dx_pmem_may_be_alone(void)
 /* Whoever is waited for may not be running just now, or may have been killed: nobody waits for ever. */
 static bool wait_a_little(int tries)
 {
-	const struct timespec pause = { .tv_nsec = 1000000 };
+	const struct timespec pause = { .tv_nsec = 50000 };
 	int saved = errno;
 
 	if (tries < SPINS)
