@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daxemu.errors import UsageError
@@ -44,6 +44,7 @@ def explored(image, points, limit=1 << 20, seed=0):
 
 
 @settings(database=None, deadline=None)
+@example([("store", 64, line("A")), ("persist", 65, 0)], 1, False)  # a range of nothing flushes nothing
 @given(events, st.sampled_from(["fences", "flushes", "markers", 1, 3]), st.booleans())
 def test_every_image_is_made_and_no_other(written, points, eadr):
     with tempfile.TemporaryDirectory() as directory:

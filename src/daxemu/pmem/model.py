@@ -43,7 +43,7 @@ def crash_states(base: bytes, events: Iterable[Event], points: Iterable[int], *,
             flushed += [
                 (event.thread, at, newer[at][-1][0])
                 for at in durable
-                if newer[at] and at < event.offset + event.length and event.offset < at + LINE_SIZE
+                if newer[at] and event.length and at < event.offset + event.length and event.offset < at + LINE_SIZE
             ]
         if event.type & EventType.FENCE:
             for thread, at, newest in flushed:
