@@ -154,7 +154,7 @@ def test_a_recording_that_there_was_no_room_for_says_so_and_keeps_its_begin(devi
         for number in range(10_000):
             m[0:8] = number.to_bytes(8, "little")
             m.persist(0, 8)
-        with pytest.raises(UsageError, match="not all events could be kept"):
+        with pytest.raises(UsageError, match="does not have all events: no memory is left for them; those"):
             recorder.close()
         first = events(tmp_path / "rec")[:4]
         assert [event.type for event in first] == [EVENT_PERSIST, EVENT_STORE, EVENT_PERSIST, EVENT_STORE]

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from daxemu import Engine
+from daxemu import Engine, UsageError
 from daxemu.pmem import collector
 from daxemu.pmem import format as fmt
 from daxemu.pmem.format import EVENT, EVENT_FENCE, EVENT_PERSIST, EVENT_STORE, LOG_HEADER
@@ -118,6 +118,15 @@ def test_nothing_is_lost_when_others_join_the_thread_that_was_alone(device, comp
     assert counted == {line: [*range(1, 3001)] for line in range(3)}
     persisted = Counter(event.thread for event in log if event.type == EVENT_PERSIST)
     assert sorted(persisted.values()) == [3000, 6000, 6000]
+
+
+def test_a_program_that_cannot_take_part_is_no_program_that_never_flushes(device, durable, tmp_path):
+    recorder = device.record(tmp_path / "rec")
+    device.run(["sh", "-c", f"ulimit -v 4000000; exec {durable} /dev/dax0.0 persist"], check=True)
+    with pytest.raises(
+        UsageError, match=r"could not be recorded \(Cannot allocate memory\), let it have the 64G of addresses"
+    ):
+        recorder.close()
 
 
 def test_a_program_waits_where_its_events_cannot_be_kept_as_fast(device, compiled, tmp_path, monkeypatch):

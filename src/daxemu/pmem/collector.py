@@ -55,4 +55,5 @@ class Collector:
         count, end = self._log.collected()
         os.ftruncate(self._fd, end)
         os.pwrite(self._fd, pack_header(self._size, count), 0)
-        return self._why or ("no memory for them" if self._log.stopped() == fmt.STOPPED_FULL else "")
+        why = self._why or ("no memory is left for them" if self._log.stopped() == fmt.STOPPED_FULL else "")
+        return why and f"{why}; those before are there"

@@ -91,6 +91,7 @@ EVENT = Record(
 # to be no more than ``held_most``. ``nr_threads`` is the next thread's number.
 # Before an event whose type is in ``scan_at``, and has come ``scan_every`` times since, whoever writes it looks for
 # lines that nobody has flushed; ``scanned`` is how that was done. ``scan_diff``: always by comparing all (tests).
+# ``missed`` is why a program could not take part, an errno.
 # ``sharing``: is there only the first thread, which writes without locks while it is ``busy``; soon not; or not?
 STATE = Record(
     "pmem_state",
@@ -111,7 +112,7 @@ STATE = Record(
         "scanned": "I",
         "sharing": "I",
         "busy": "I",
-        "unused": "I",
+        "missed": "I",
     },
 )
 SCANNED_PAGEMAP = 1  # the kernel told which pages were stored to

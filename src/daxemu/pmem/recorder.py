@@ -23,6 +23,7 @@ from daxemu.pmem.domain import survivors
 from daxemu.pmem.format import LINE_SIZE, SHADOW_OFFSET, STATE
 from daxemu.pmem.modules import Sources, read_modules
 from daxemu.pmem.points import Scan, scan_at
+from daxemu.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,8 +176,8 @@ class Recorder:
         """What lines that are not safe hold after a power failure. UsageError: no such policy; part is not known."""
         choose = survivors(policy)
         self.observe()
-        if why := self._collector.finish():
-            raise UsageError(f"not all events of the recording could be kept ({why}); what is durable is not known")
+        if why := self._finish():
+            raise UsageError(f"what is durable is not known, as the recording does not have all events: {why}")
         log = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
         image = mmap.mmap(self._base, self._size, access=mmap.ACCESS_COPY)
         states = CrashStates(image, memoryview(log)[fmt.LOG_HEADER.size :], False)
@@ -197,7 +198,16 @@ class Recorder:
             for link in self._links:
                 steps.callback(link.unlink, missing_ok=True)
             self.observe()
-            self._complete(self._collector.finish())
+            self._complete(self._finish())
+
+    def _finish(self) -> str:
+        """Complete the log. Return why it has not all events; empty if it has."""
+        why = self._collector.finish()
+        missed = STATE.unpack(os.pread(self._state, STATE.size, 0))["missed"]
+        if missed and not why:
+            room = f"the {format_size(fmt.LOG_MOST)} of addresses that the log takes"
+            why = f"a program could not be recorded ({os.strerror(missed)}), let it have {room} (ulimit -v)"
+        return why
 
     def _complete(self, incomplete: str) -> None:
         if self.directory is None:
@@ -214,7 +224,7 @@ class Recorder:
             modules=[*read_modules(self._modules), *self._sources.modules()],
         )
         if incomplete:
-            raise UsageError(f"{self.directory}: not all events could be kept ({incomplete}); those before are there")
+            raise UsageError(f"{self.directory} does not have all events: {incomplete}")
 
     def _mechanisms(self) -> list[str]:
         """How lines that nobody flushed were found before the end."""

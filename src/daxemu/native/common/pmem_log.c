@@ -24,6 +24,18 @@ enum { BLOCK = 1 << 20, MOST_PAUSES = 10000, PAGE = 64 * DX_LINE_SIZE };
 #define MASK (DX_LINE_SIZE - 1ULL)
 #define MOST_LENGTH (1U << 31)
 
+/* A program that takes no part seems never to flush: whoever records is to know. */
+static int miss(int state_fd, int error)
+{
+	struct pmem_state *state = mmap(NULL, sizeof(*state), PROT_READ | PROT_WRITE, MAP_SHARED, state_fd, 0);
+
+	if (state != MAP_FAILED) {
+		__atomic_store_n(&state->missed, error, __ATOMIC_RELAXED);
+		munmap(state, sizeof(*state));
+	}
+	return -error;
+}
+
 int dx_pmem_attach(struct dx_pmem_log *log, int state_fd, int events_fd)
 {
 	struct pmem_state head;
@@ -33,13 +45,13 @@ int dx_pmem_attach(struct dx_pmem_log *log, int state_fd, int events_fd)
 		return -EPROTO;
 	state = mmap(NULL, DX_SHADOW_OFFSET + head.device_size, PROT_READ | PROT_WRITE, MAP_SHARED, state_fd, 0);
 	if (state == MAP_FAILED)
-		return -errno;
+		return miss(state_fd, errno);
 	events = mmap(NULL, DX_LOG_MOST, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, events_fd, 0);
 	if (events == MAP_FAILED) {
 		int error = errno;
 
 		munmap(state, DX_SHADOW_OFFSET + head.device_size);
-		return -error;
+		return miss(state_fd, error);
 	}
 	*log = (struct dx_pmem_log){ .state = (void *)state, .shadow = state + DX_SHADOW_OFFSET, .events = events };
 	return 0;
