@@ -108,7 +108,10 @@ def test_regions_come_and_go(daxemu, engine):
         (["device", "kill", "dax9.0"], "no device 'dax9.0'; there are: dax0.0, dax1.0"),
         (["device", "unbind", "dax0.0", "dax0.0"], "dax0.0 is not bound [ENODEV]"),
         (["device", "replug", "dax1.0"], "dax1.0 is not unplugged [EBUSY]"),
-        (["device", "bind", "dax1.0", "--driver", "vfio"], "no driver vfio on the dax bus [ENODEV]"),
+        (
+            ["device", "bind", "dax1.0", "--driver", "vfio"],
+            "no driver 'vfio' on the dax bus; there are: device_dax, kmem [ENODEV]",
+        ),
         (["device", "kill", "dax1.0", "--offset", "1"], "--offset is not for 'kill'; leave it out"),
         (["device", "inject-poison", "dax1.0", "--json"], "--json is not for 'inject-poison'; leave it out"),
         (["region", "unplug", "7"], "no region 7; there are: 0, 1"),
