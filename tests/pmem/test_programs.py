@@ -54,8 +54,9 @@ def test_each_way_to_make_stores_durable(device, durable, tmp_path, step):
     assert record(device, tmp_path / "rec", durable, "/dev/dax0.0", step) == STEPS[step]
 
 
-def test_threads_and_processes_are_told_apart(device, durable, tmp_path):
-    record(device, tmp_path / "rec", durable, "/dev/dax0.0", "persist", "thread", "fork", "persist")
+@pytest.mark.parametrize("fork", ["fork", "silent-fork"])
+def test_threads_and_processes_are_told_apart(device, durable, tmp_path, fork):
+    record(device, tmp_path / "rec", durable, "/dev/dax0.0", "persist", "thread", fork, "persist")
     seen = [(event.offset, event.thread) for event in events(tmp_path / "rec") if event.type == 1]
     assert seen == [(0, 0), (256, 1), (512, 2), (768, 0)]
 

@@ -34,7 +34,10 @@ struct actor {
 };
 
 static __thread struct actor self __attribute__((tls_model("initial-exec")));
-static uint32_t this_process = 1; /* another one in a forked child: its thread is another one too */
+
+/* What threads that have a number know this process by; 0 in a forked child: its thread is another one, with another number. */
+static uint32_t fallback, *process = &fallback;
+static uint32_t nr_processes;
 
 static int open_of_session(const char *name)
 {
@@ -61,6 +64,17 @@ static void tell_modules(void)
 		close(to);
 }
 
+/* The kernel makes it 0 in a child, which may have been forked without a word to anybody. */
+static bool notice_forks(void)
+{
+	void *page = mmap(NULL, sizeof(*process), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return false;
+	process = page;
+	return madvise(page, sizeof(*process), MADV_WIPEONFORK) == 0;
+}
+
 void dx_record_attach(void)
 {
 	int saved = errno, state = open_of_session("/record.state"), events;
@@ -73,7 +87,7 @@ void dx_record_attach(void)
 	if (events >= 0) {
 		dx_pmem_attach(&dx_recording, state, events);
 		dx_recording.patient = true;
-		dx_recording.may_be_alone = dx_pmem_may_be_alone();
+		dx_recording.may_be_alone = notice_forks() && dx_pmem_may_be_alone();
 		close(events);
 	}
 	close(state);
@@ -88,7 +102,7 @@ __attribute__((destructor)) static void leave(void)
 
 void dx_record_forked(void)
 {
-	this_process++;
+	__atomic_store_n(process, 0, __ATOMIC_RELAXED);
 	dx_pmem_scan_forget(&own_stores);
 }
 
@@ -149,14 +163,28 @@ void dx_record_end(void)
 	self.inside = false;
 }
 
+/* By the first thread that does anything; in a forked child what its parent's stores are known by is of no use. */
+static uint32_t name_process(void)
+{
+	uint32_t name = 0, next = __atomic_add_fetch(&nr_processes, 1, __ATOMIC_RELAXED);
+
+	if (!__atomic_compare_exchange_n(process, &name, next, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		return name;
+	if (next > 1)
+		dx_pmem_scan_forget(&own_stores);
+	return next;
+}
+
 static bool identify(struct dx_pmem_actor *actor, const void *site)
 {
-	if (unlikely(self.process != this_process)) {
+	uint32_t name = __atomic_load_n(process, __ATOMIC_RELAXED);
+
+	if (unlikely(!name || self.process != name)) {
 		int saved = errno;
 
 		if (!dx_pmem_new_thread(&dx_recording, &self.thread))
 			return false;
-		self.process = this_process;
+		self.process = name ? name : name_process();
 		tell_modules();
 		errno = saved;
 	}
