@@ -39,6 +39,20 @@ def test_a_program_is_recorded_with_the_devices_that_were_asked_for(record, dura
     assert expected.items() <= described(tmp_path / "rec").items()
 
 
+@pytest.mark.parametrize(("scan", "found"), [((), 1), (("--scan", "flushes"), 1), (("--scan", "none"), 3)])
+def test_where_lines_that_nobody_flushed_are_looked_for(record, durable, tmp_path, scan, found):
+    assert record(*scan, "--", durable, "/dev/dax0.0", "store", "drain", "drain").returncode == 0
+    assert told(tmp_path / "rec").index(("store", 0, 64)) == found - 1
+
+
+@pytest.mark.parametrize("scan", ["often", "0", "-1", ""])
+def test_a_place_to_look_that_is_none_is_refused(record, tmp_path, scan):
+    refused = record("--scan", scan, "--", "true")
+    assert refused.returncode == 2
+    assert "say none, fences, flushes, markers, or at each how many fences" in refused.stderr
+    assert not (tmp_path / "rec").exists()
+
+
 def test_it_ends_as_the_program_does(record, durable, tmp_path):
     result = record("--", durable, "/dev/dax0.0", "persist", "kill")
 

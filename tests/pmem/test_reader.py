@@ -32,7 +32,7 @@ def test_events_are_read_as_written(path):
     with Recording(path) as recording:
         events = list(recording.events())
         assert [event.type for event in events] == list(map(EventType, (1, 2, 8, 4)))
-        assert events[0] == (1, EventType.STORE, 1, 64, 64, 7, line("a"))
+        assert events[0] == (1, EventType.STORE, 1, 64, 64, 7, line("a"), False)
         assert recording.markers == [(3, "half")]
         assert recording.last_markers(3) == []
         assert recording.last_markers(4) == ["half"]

@@ -61,8 +61,19 @@ def test_json_has_the_same(failing):
     assert found["command"] == ["prog", "<x>"]
     first = found["failures"][0]
     assert (first["state"], first["point"], first["markers"]) == ("5:0x0=0", 5, ["<one>"])
-    assert first["missing"] == [{"offset": 0, "holds": 0, "stores": 1, "event": 2, "site": "prog+0x1"}]
+    line = {"offset": 0, "holds": 0, "stores": 1, "event": 2, "site": "prog+0x1", "observed": False}
+    assert first["missing"] == [line]
     assert found["findings"][0]["kind"] == "never flushed"
+
+
+def test_what_was_only_seen_was_stored_before(tmp_path):
+    written = [("store", 0, line("a"), {"site": 0x17, "observed": True}), ("fence",)]
+    with Recording(make_recording(tmp_path / "r", written)) as recording:
+        result = explore(recording, lambda memory: memory[0] == ord("a"))
+        text = "\n".join(report_text(result, recording))
+        assert "missing: event 1, seen at 0x17" in text
+        assert "never flushed: 1 time, seen at 0x17" in text
+        assert as_json(result, recording)["findings"][0]["observed"]
 
 
 class Tags(HTMLParser):

@@ -48,7 +48,7 @@ def record(
     Exit status, signals, terminal and files are CMD's own. 127: there is no CMD. 126: it cannot be
     started so that it sees the devices. 2: the devices, or the recording, cannot be made as asked.
     """
-    wanted = parse_scan(scan) if scan else None
+    wanted = parse_scan(scan) if scan is not None else None
     machine = Machine(region, kernel, drivers)
     recorders: list[Recorder] = []
 

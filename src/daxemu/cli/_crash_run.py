@@ -32,7 +32,7 @@ def run(cmd: tuple[str, ...], size: str, align: str, scan: str | None, keep: str
     Exit status 0: no state fails. 1: some do. 2: it could not be run.
     daxemu crash run --check './log --verify /dev/dax0.0' -- ./log --append /dev/dax0.0
     """  # noqa: D301 # click wants the character
-    wanted = parse_scan(scan) if scan else scan_for(parse_points(options["points"]))
+    wanted = parse_scan(scan) if scan is not None else scan_for(parse_points(options["points"]))
     with tempfile.TemporaryDirectory(prefix="daxemu-crash-") as temporary:
         directory = Path(keep) if keep else Path(temporary, "recording")
         _record(cmd, size, align, wanted, directory)

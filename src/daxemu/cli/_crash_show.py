@@ -61,7 +61,8 @@ def _as_line(event: Event, sites: Sites) -> str:
     elif event.type == EventType.MARKER:
         what = f"  {event.data.decode(errors='replace')}"
     name = sites.name(event.site)
-    return f"{head}{what}{f'  {name}' if name else ''}".rstrip()
+    seen = "seen at " if event.observed else ""
+    return f"{head}{what}{f'  {seen}{name}' if name else ''}".rstrip()
 
 
 def _as_object(event: Event, sites: Sites) -> dict[str, object]:
@@ -69,7 +70,7 @@ def _as_object(event: Event, sites: Sites) -> dict[str, object]:
     if event.type & (EventType.STORE | EventType.FLUSH):
         found |= {"offset": event.offset, "length": event.length}
     if event.type == EventType.STORE:
-        found["data"] = event.data.hex()
+        found |= {"data": event.data.hex(), "observed": event.observed}
     if event.type == EventType.MARKER:
         found["text"] = event.data.decode(errors="replace")
     return found | {"site": sites.name(event.site)}

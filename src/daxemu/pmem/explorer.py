@@ -35,7 +35,7 @@ class MissingLine:
     """A line of 64 bytes that is older than it could be.
 
     ``holds`` is 0 for what was durable, 1 and up for one of ``stores`` since; ``seq`` and ``site`` are those
-    of the newest.
+    of the newest. One that is ``observed`` was found at ``site``, and stored before.
     """
 
     offset: int
@@ -43,6 +43,7 @@ class MissingLine:
     stores: int
     seq: int
     site: int
+    observed: bool
 
 
 @dataclass(frozen=True)

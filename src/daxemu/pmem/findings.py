@@ -26,7 +26,8 @@ class Finding:
     """Something that happened ``count`` times at one place in the program.
 
     ``kind`` is one of KINDS; ``site`` the address of the store or flush, 0 if it is not known; ``offset`` and
-    ``seq`` are the first line that it happened to, and the event.
+    ``seq`` are the first line that it happened to, and the event. What is ``observed`` was stored before, nobody knows
+    where: it was found at ``site``.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Finding:
     count: int
     offset: int
     seq: int
+    observed: bool = False
 
 
 def find(recording: Recording) -> list[Finding]:
@@ -43,4 +45,6 @@ def find(recording: Recording) -> list[Finding]:
     kinds = list(KINDS)
     found = find_events(recording.bytes_of_events, recording.size)
     found.sort(key=lambda note: (note[0], -note[2], note[1]))
-    return [Finding(kinds[kind], *rest) for kind, *rest in found]
+    return [
+        Finding(kinds[kind], site, count, offset, seq, observed) for kind, site, count, offset, seq, observed in found
+    ]

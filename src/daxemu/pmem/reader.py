@@ -37,7 +37,8 @@ class EventType(IntEnum):
 class Event(NamedTuple):
     """One event: ``seq`` is its place among all, ``thread`` a number from 0, ``site`` an address in the program.
 
-    ``data`` is what the line of 64 bytes holds from a store on, or the text of a marker.
+    ``data`` is what the line of 64 bytes holds from a store on, or the text of a marker. A store that is ``observed``
+    was found by a look at the device: ``thread`` and ``site`` are of who looked.
     """
 
     seq: int
@@ -47,6 +48,7 @@ class Event(NamedTuple):
     length: int
     site: int
     data: bytes = b""
+    observed: bool = False
 
 
 class Module(NamedTuple):
@@ -176,13 +178,13 @@ class Recording:
     def _events(self, at: int, seq: int) -> Iterator[Event]:
         log, record = self._log, _STRUCT
         while seq < self.end:
-            kind, _, thread, length, offset, site = record.unpack_from(log, at)
+            kind, flags, thread, length, offset, site = record.unpack_from(log, at)
             at += record.size
             data = b""
             if kind in _WITH_PAYLOAD:
                 data = log[at : at + length]
                 at += fmt.padded(length)
-            yield Event(seq, _TYPES[kind], thread, offset, length, site, data)
+            yield Event(seq, _TYPES[kind], thread, offset, length, site, data, bool(flags & fmt.EVENT_OBSERVED))
             seq += 1
 
     def last_markers(self, seq: int, most: int = 8) -> list[str]:

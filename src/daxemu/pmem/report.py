@@ -33,9 +33,9 @@ def summary(result: Exploration) -> str:
 
 def missing_text(line: MissingLine, sites: Sites) -> str:
     """A missing line in words."""
-    name = sites.name(line.site)
+    where = sites.where(line.site, observed=line.observed)
     holds = f"holds store {line.holds} of {line.stores}" if line.holds else "holds what was durable"
-    return f"line {line.offset:#x} {holds}; missing: event {line.seq}{f' at {name}' if name else ''}"
+    return f"line {line.offset:#x} {holds}; missing: event {line.seq}{where}"
 
 
 def failure_text(failure: CrashFailure, sites: Sites, again: str = "") -> Iterator[str]:
@@ -57,9 +57,9 @@ def failure_text(failure: CrashFailure, sites: Sites, again: str = "") -> Iterat
 def finding_texts(findings: list[Finding], sites: Sites) -> Iterator[str]:
     """Findings, one a line."""
     for finding in findings:
-        where = sites.name(finding.site)
+        where = sites.where(finding.site, observed=finding.observed)
         yield (
-            f"{finding.kind}: {_many(finding.count, 'time')}{f' at {where}' if where else ''}, "
+            f"{finding.kind}: {_many(finding.count, 'time')}{where}, "
             f"first line {finding.offset:#x} by event {finding.seq}"
         )
 
@@ -115,6 +115,7 @@ def as_json(result: Exploration, recording: Recording) -> dict[str, Any]:
                         "stores": line.stores,
                         "event": line.seq,
                         "site": sites.name(line.site),
+                        "observed": line.observed,
                     }
                     for line in failure.missing
                 ],
@@ -126,6 +127,7 @@ def as_json(result: Exploration, recording: Recording) -> dict[str, Any]:
                 "kind": finding.kind,
                 "count": finding.count,
                 "site": sites.name(finding.site),
+                "observed": finding.observed,
                 "offset": finding.offset,
                 "event": finding.seq,
             }

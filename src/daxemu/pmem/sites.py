@@ -92,6 +92,11 @@ class Sites:
         self._program = cache(_Program)
         self.name = cache(self._name)
 
+    def where(self, site: int, *, observed: bool = False) -> str:
+        """`` at log.c:42``, of what was only found there ``, seen at log.c:42``; or empty."""
+        name = self.name(site)
+        return f"{', seen at' if observed else ' at'} {name}" if name else ""
+
     def _name(self, site: int) -> str:
         """``log.c:42``; without line numbers in the program ``append+0x2c``, without symbols ``log+0x112c``; or empty.
 

@@ -132,8 +132,7 @@ class _Picture:
         yield from (bar("flying", offset, begin, self._end) for offset, (begin, _) in flying.items())
 
     def _event(self, event: Event, sites: Sites) -> Iterator[str]:
-        x, site = self._columns[event.seq], sites.name(event.site)
-        where = f" at {escape(site)}" if site else ""
+        x, where = self._columns[event.seq], escape(sites.where(event.site, observed=event.observed))
         title = f"<title>event {event.seq}, thread {event.thread}: {event.type.name.lower()}{where}</title>"
         if event.type == EventType.STORE and event.offset in self._rows:
             yield _drawn("rect", "store", title, x=x, y=self._rows[event.offset] + 2, width=10, height=10)

@@ -53,15 +53,17 @@ class LogWriter:
     ) -> None:
         self.close()
 
-    def store(self, offset: int, data: ReadableBuffer, thread: int = 0, site: int = 0) -> None:
-        """The line at ``offset`` holds ``data``, 64 bytes, from now on."""
+    def store(
+        self, offset: int, data: ReadableBuffer, thread: int = 0, site: int = 0, *, observed: bool = False
+    ) -> None:
+        """The line at ``offset`` holds ``data``, 64 bytes, from now on. ``observed``: it was found by a look at it."""
         line = bytes(data)
         if len(line) != LINE_SIZE or offset % LINE_SIZE:
             raise UsageError(
                 f"{len(line)} bytes at {offset} are no line: a line is {LINE_SIZE} bytes at a multiple of it"
             )
         self._check(offset, LINE_SIZE)
-        self._event(fmt.EVENT_STORE, LINE_SIZE, offset, thread, site, line)
+        self._event(fmt.EVENT_STORE, LINE_SIZE, offset, thread, site, line, fmt.EVENT_OBSERVED if observed else 0)
 
     def flush(self, offset: int, length: int, thread: int = 0, site: int = 0) -> None:
         """The lines of this range are on their way to the memory (clwb)."""
@@ -94,7 +96,9 @@ class LogWriter:
         if offset < 0 or length < 0 or offset + length > self._size:
             raise UsageError(f"{length} bytes at {offset} are not all in a device of {self._size} bytes")
 
-    def _event(self, kind: int, length: int, offset: int, thread: int, site: int, payload: bytes = b"") -> None:
+    def _event(
+        self, kind: int, length: int, offset: int, thread: int, site: int, payload: bytes = b"", flags: int = 0
+    ) -> None:
         self._nr_events += 1
-        head = _HEAD.pack(kind, 0, thread, length, offset, site)
+        head = _HEAD.pack(kind, flags, thread, length, offset, site)
         self._file.write(head + payload.ljust(fmt.padded(len(payload)), b"\0"))

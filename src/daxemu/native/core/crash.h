@@ -3,6 +3,7 @@
 #ifndef DX_CRASH_H
 #define DX_CRASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,6 +13,7 @@
 struct crash_version {
 	const unsigned char *bytes;
 	uint64_t seq, site;
+	bool observed; /* found by a look, not where it was flushed */
 };
 
 /* A line with stores that are newer than what is durable of it; versions[0] is the oldest. */

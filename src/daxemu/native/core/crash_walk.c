@@ -95,7 +95,8 @@ static int store(struct crash_walk *walk, const struct pmem_event *event, const 
 		line->versions = grown;
 		line->room = room;
 	}
-	line->versions[line->nr_versions++] = (struct crash_version){ bytes, walk->log.seq, event->site };
+	line->versions[line->nr_versions++] =
+		(struct crash_version){ bytes, walk->log.seq, event->site, event->flags & DX_EVENT_OBSERVED };
 	return 0;
 }
 

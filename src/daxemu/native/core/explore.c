@@ -109,8 +109,9 @@ static PyObject *crash_pending(PyObject *object, PyObject *args)
 		PyObject *versions = PyTuple_New(line->nr_versions), *pair;
 
 		for (uint32_t v = 0; versions && v < line->nr_versions; v++) {
-			PyObject *version = Py_BuildValue("KK", (unsigned long long)line->versions[v].seq,
-							  (unsigned long long)line->versions[v].site);
+			PyObject *version = Py_BuildValue("KKN", (unsigned long long)line->versions[v].seq,
+							  (unsigned long long)line->versions[v].site,
+							  PyBool_FromLong(line->versions[v].observed));
 
 			if (!version || PyTuple_SetItem(versions, v, version) < 0)
 				Py_CLEAR(versions);
@@ -229,7 +230,7 @@ static PyObject *crash_explore(PyObject *object, PyObject *args)
 
 static PyMethodDef methods[] = {
 	{ "advance", crash_advance_to, METH_VARARGS, "advance(seq): apply all events before this one." },
-	{ "pending", crash_pending, METH_NOARGS, "pending(): [(offset, ((seq, site), …)), …] of the lines not durable." },
+	{ "pending", crash_pending, METH_NOARGS, "pending(): [(offset, ((seq, site, observed), …)), …] of the lines not durable." },
 	{ "choose", crash_choose, METH_VARARGS, "choose(choice): show a state; for each line 0, durable, or a version." },
 	{ "explore", crash_explore, METH_VARARGS,
 	  "explore(check, limit, seed, keep, salt): call check() for each state that was not there with this salt; (tried, "

@@ -3,6 +3,7 @@
 #include "core.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ struct line {
 	uint64_t offset, seq, site;
 	uint32_t flights;
 	int flushed;
+	bool observed; /* that store was found by a look: its site is where that was */
 };
 
 /* A flush that is not fenced: of a line, with the store that it had then. */
@@ -27,6 +29,7 @@ struct flight {
 struct note {
 	enum kind kind;
 	uint64_t site, count, offset, seq;
+	bool observed;
 };
 
 struct array {
@@ -57,7 +60,7 @@ static void *add(struct array *array, size_t size)
 	return (char *)array->of + size * array->nr++;
 }
 
-static uint32_t *place_of(const struct search *search, enum kind kind, uint64_t site)
+static uint32_t *place_of(const struct search *search, enum kind kind, uint64_t site, bool observed)
 {
 	size_t mask = 2 * search->notes.room - 1, i = ((site ^ site >> 29) * 4 + kind) * 0x9e3779b97f4a7c15 >> 32;
 	const struct note *notes = search->notes.of;
@@ -65,7 +68,7 @@ static uint32_t *place_of(const struct search *search, enum kind kind, uint64_t 
 	for (i &= mask; search->places[i]; i = (i + 1) & mask) {
 		const struct note *note = &notes[search->places[i] - 1];
 
-		if (note->kind == kind && note->site == site)
+		if (note->kind == kind && note->site == site && note->observed == observed)
 			break;
 	}
 	return &search->places[i];
@@ -80,13 +83,13 @@ static int place_again(struct search *search)
 	if (!search->places)
 		return -ENOMEM;
 	for (size_t i = 0; i < search->notes.nr; i++)
-		*place_of(search, notes[i].kind, notes[i].site) = i + 1;
+		*place_of(search, notes[i].kind, notes[i].site, notes[i].observed) = i + 1;
 	return 0;
 }
 
-static int note(struct search *search, enum kind kind, uint64_t site, uint64_t offset, uint64_t seq)
+static int note(struct search *search, enum kind kind, uint64_t site, uint64_t offset, uint64_t seq, bool observed)
 {
-	uint32_t *place = search->places ? place_of(search, kind, site) : NULL;
+	uint32_t *place = search->places ? place_of(search, kind, site, observed) : NULL;
 	size_t room = search->notes.room;
 	struct note *added;
 
@@ -97,7 +100,7 @@ static int note(struct search *search, enum kind kind, uint64_t site, uint64_t o
 	added = add(&search->notes, sizeof(*added));
 	if (!added)
 		return -ENOMEM;
-	*added = (struct note){ kind, site, 1, offset, seq };
+	*added = (struct note){ kind, site, 1, offset, seq, observed };
 	if (search->notes.room != room)
 		return place_again(search);
 	*place = search->notes.nr;
@@ -108,6 +111,7 @@ static int store(struct search *search)
 {
 	const struct pmem_event *event = &search->walk.event;
 	uint32_t *slot = &search->slots[event->offset / DX_LINE_SIZE];
+	bool observed = event->flags & DX_EVENT_OBSERVED;
 	struct line *line;
 	int status = 0;
 
@@ -120,9 +124,10 @@ static int store(struct search *search)
 	}
 	line = (struct line *)search->lines.of + (*slot - 1);
 	if (line->flights)
-		status = note(search, STORED_IN_FLIGHT, event->site, event->offset, search->walk.seq);
+		status = note(search, STORED_IN_FLIGHT, event->site, event->offset, search->walk.seq, observed);
 	line->seq = search->walk.seq;
 	line->site = event->site;
+	line->observed = observed;
 	line->flushed = 0;
 	return status;
 }
@@ -164,7 +169,7 @@ static int flush(struct search *search)
 	}
 	if (changed || status < 0)
 		return status < 0 ? status : 0;
-	return note(search, NOTHING_CHANGED, event->site, first * DX_LINE_SIZE, search->walk.seq);
+	return note(search, NOTHING_CHANGED, event->site, first * DX_LINE_SIZE, search->walk.seq, false);
 }
 
 static void fence(struct search *search)
@@ -184,7 +189,7 @@ static int note_end(struct search *search)
 
 	for (size_t i = 0; i < search->lines.nr && status == 0; i++)
 		if (!lines[i].flushed)
-			status = note(search, NEVER_FLUSHED, lines[i].site, lines[i].offset, lines[i].seq);
+			status = note(search, NEVER_FLUSHED, lines[i].site, lines[i].offset, lines[i].seq, lines[i].observed);
 	for (size_t thread = 0; thread <= UINT16_MAX; thread++) {
 		const struct flight *flights = search->flights[thread].of;
 
@@ -192,7 +197,7 @@ static int note_end(struct search *search)
 			const struct line *line = &lines[flights[i].line];
 
 			if (line->seq == flights[i].store)
-				status = note(search, NOT_FENCED, flights[i].site, line->offset, flights[i].seq);
+				status = note(search, NOT_FENCED, flights[i].site, line->offset, flights[i].seq, false);
 		}
 	}
 	return status;
@@ -225,9 +230,9 @@ static PyObject *as_list(const struct search *search)
 
 	for (size_t i = 0; list && i < search->notes.nr; i++) {
 		const struct note *note = (struct note *)search->notes.of + i;
-		PyObject *found = Py_BuildValue("iKKKK", note->kind, (unsigned long long)note->site,
+		PyObject *found = Py_BuildValue("iKKKKN", note->kind, (unsigned long long)note->site,
 						(unsigned long long)note->count, (unsigned long long)note->offset,
-						(unsigned long long)note->seq);
+						(unsigned long long)note->seq, PyBool_FromLong(note->observed));
 
 		if (!found || PyList_Append(list, found) < 0)
 			Py_CLEAR(list);
