@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from daxemu.engine import Engine
     from daxemu.mapping import DaxMapping
     from daxemu.pmem.checks import Check
-    from daxemu.pmem.explorer import Exploration
+    from daxemu.pmem.exploration import Exploration
     from daxemu.pmem.points import Scan
     from daxemu.region import DaxRegion
 

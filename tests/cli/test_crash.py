@@ -1,7 +1,6 @@
 """daxemu crash: recordings are shown, and explored by commands."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -123,13 +122,19 @@ def test_what_cannot_be_run_ends_with_2(program, text):
     assert text in result.stderr
 
 
-def test_an_interrupt_is_no_answer_and_leaves_no_check_behind(tmp_path, wrong):
+@pytest.mark.parametrize(
+    ("jobs", "number"),
+    [("1", signal.SIGINT), ("1", signal.SIGTERM), ("2", signal.SIGINT), ("2", signal.SIGTERM), ("2", signal.SIGKILL)],
+)
+def test_an_interrupt_is_no_answer_and_leaves_no_check_behind(tmp_path, wrong, jobs, number):
     pid = tmp_path / "pid"
     check = f"sh -c 'echo $$ > {pid}.new && mv {pid}.new {pid} && exec sleep 1000' {{image}}"
-    command = [sys.executable, "-m", "daxemu", "crash", "explore", str(wrong), "--jobs", "1", "--check", check]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+    command = [sys.executable, "-m", "daxemu", "crash", "explore", str(wrong), "--jobs", jobs, "--check", check]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         until(pid.exists)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 130
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
+        process.send_signal(number)
+        status = process.wait(PATIENCE)
+        said = process.stderr.read()
+    assert status == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}[number]
+    assert "Traceback" not in said
+    until(lambda: not Path("/proc", pid.read_text().strip()).exists())

@@ -34,12 +34,12 @@ events = st.lists(
 )
 
 
-def explored(image, points, limit=1 << 20, seed=0):
+def explored(image, points, limit=1 << 20, seed=0, order="auto"):
     """All images that a check is called with."""
     seen = []
     for point in points:
         image.advance(point)
-        image.states.explore(lambda: seen.append(bytes(image.view)), limit, seed, 1, 0)
+        image.states.explore(lambda: seen.append(bytes(image.view)), order, limit, seed, 1, 0)
     return seen
 
 
@@ -80,6 +80,85 @@ def test_a_sample_is_of_possible_images_and_no_larger_than_the_limit(written, li
     assert set(found) <= wanted
     assert len(found) <= limit * len(at)
     assert found == again
+
+
+@settings(database=None, deadline=None)
+@given(events, st.sampled_from(["full", "accumulative", "reverse-accumulative", "no-reorder", "no-check"]))
+def test_an_order_has_its_images_and_no_other(written, order):
+    with tempfile.TemporaryDirectory() as directory:
+        path = make_recording(Path(directory, "r"), written, size=LINES * LINE, base=line("0") * LINES)
+        with Recording(path) as recording, CrashImage(recording) as image:
+            at = crash_points(recording, "flushes")
+            found = explored(image, at, limit=1, order=order)
+            wanted = crash_states(line("0") * LINES, recording.events(), at, order=order)
+
+    assert set(found) == wanted
+    assert len(found) == len(wanted)
+
+
+@settings(database=None, deadline=None, max_examples=30)
+@given(events)
+def test_partial_draws_three_and_any_may_be_drawn(written):
+    with tempfile.TemporaryDirectory() as directory:
+        path = make_recording(Path(directory, "r"), written, size=LINES * LINE, base=line("0") * LINES)
+        with Recording(path) as recording:
+            wanted = crash_states(line("0") * LINES, recording.events(), [recording.end])
+            found = set()
+            for seed in range(1000):
+                with CrashImage(recording) as image:
+                    image.advance(recording.end)
+                    drawn = []
+                    check = lambda: drawn.append(bytes(image.view))  # noqa: B023, E731
+                    tried, *_ = image.states.explore(check, "partial", 1, seed << 32, 1, 0)
+                    assert tried == min(3, image.states.count())
+                    found.update(drawn)
+                if found == wanted:
+                    break
+
+    assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("order", "found"),
+    [
+        ("accumulative", ["---", "-a-", "-ab", "-cb", "dcb"]),
+        ("reverse-accumulative", ["---", "d--", "dc-", "dcb"]),
+        ("no-reorder", ["dcb"]),
+        ("no-check", []),
+    ],
+)
+def test_orders_go_by_the_time_of_stores(tmp_path, order, found):
+    written = [("store", at * LINE, line(name)) for at, name in ((1, "a"), (2, "b"), (1, "c"), (0, "d"))]
+    path = make_recording(tmp_path / "r", written, base=line("-") * 3)
+    with Recording(path) as recording, CrashImage(recording) as image:
+        images = explored(image, [recording.end], order=order)
+        assert image.states.count() == 12
+    assert ["".join(chr(image[at * LINE]) for at in range(3)) for image in images] == found
+
+
+def test_what_is_noted_is_not_checked_later(tmp_path):
+    with (
+        Recording(make_recording(tmp_path / "r", [("store", 0, line("a"))])) as recording,
+        CrashImage(recording) as image,
+    ):
+        image.advance(recording.end)
+        assert image.states.explore(None, "accumulative", 9, 0, 9, 0) == (2, 0, 0, [])
+        assert bytes(image.view[:1]) == b"\0"
+        assert image.states.explore(lambda: None, "auto", 9, 0, 9, 0) == (2, 0, 0, [])
+        with pytest.raises(ValueError, match="no order"):
+            image.states.explore(None, "random", 9, 0, 9, 0)
+
+
+def test_what_is_stopped_ends_by_an_interrupt(tmp_path):
+    with (
+        Recording(make_recording(tmp_path / "r", [("store", 0, line("a"))])) as recording,
+        CrashImage(recording) as image,
+    ):
+        image.advance(recording.end)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                image.states.explore(image.states.stop, "auto", 9, 0, 9, 0)
+            assert image.view[0] == 0
 
 
 @settings(database=None, deadline=None)
@@ -125,7 +204,7 @@ def test_a_check_fails_by_false_and_by_an_exception_only(tmp_path):
                 raise answer
             return answer
 
-        tried, new, failed, failures = image.states.explore(check, 100, 0, 100, 0)
+        tried, new, failed, failures = image.states.explore(check, "auto", 100, 0, 100, 0)
 
     assert (tried, new, failed) == (4, 4, 2)
     assert [(choice, repr(error)) for choice, error in failures] == [((1, 0), "None"), ((0, 1), "KeyError('x')")]
@@ -143,7 +222,7 @@ def test_an_interrupt_is_no_failure_and_leaves_the_image_as_it_was(tmp_path):
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            image.states.explore(check, 100, 0, 100, 0)
+            image.states.explore(check, "auto", 100, 0, 100, 0)
         assert image.view[0] == 0
 
 
@@ -162,7 +241,7 @@ def test_a_check_cannot_explore(tmp_path):
         CrashImage(recording) as image,
     ):
         image.advance(recording.end)
-        *_, failures = image.states.explore(lambda: image.advance(2), 9, 0, 9, 0)
+        *_, failures = image.states.explore(lambda: image.advance(2), "auto", 9, 0, 9, 0)
     assert isinstance(failures[0][1], RuntimeError)
 
 
@@ -187,5 +266,5 @@ def test_what_a_check_is_told_besides_makes_another_state(tmp_path):
         CrashImage(recording) as image,
     ):
         image.advance(recording.end)
-        new = [image.states.explore(lambda: None, 9, 0, 9, salt)[1] for salt in (0, 0, 1)]
+        new = [image.states.explore(lambda: None, "auto", 9, 0, 9, salt)[1] for salt in (0, 0, 1)]
     assert new == [2, 0, 2]

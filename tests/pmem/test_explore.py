@@ -1,12 +1,15 @@
 """explore(): checks as callables and commands, what fails and how it is told."""
 
+import os
 import re
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
-from daxemu.errors import UsageError
+from daxemu.errors import DaxemuError, UsageError
 from daxemu.pmem.explorer import explore
 from tests.pmem.recordings import LINE, line, make_recording
 
@@ -58,6 +61,20 @@ def right(tmp_path):
 @pytest.fixture
 def wrong(tmp_path):
     return make_recording(tmp_path / "wrong", WRONG)
+
+
+def same(one, other):
+    """Has the same come of both, whoever did it, and in how long a time?"""
+    return replace(one, seconds=0, jobs=1) == replace(other, seconds=0, jobs=1)
+
+
+def dies(memory):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_check_that_kills_its_process_is_told(wrong):
+    with pytest.raises(DaxemuError, match="check dies: a process that tried it was killed"):
+        explore(wrong, dies, jobs=2)
 
 
 def test_a_right_program_never_fails(right):
@@ -157,16 +174,17 @@ def test_signal_and_time_out_fail(tmp_path, script, reason):
 
 
 def test_processes_share_the_points(wrong):
-    alone = explore(wrong, flag_has_its_value)
-    shared = explore(wrong, flag_has_its_value, jobs=2)
-    assert shared.failures[0] == alone.failures[0]
-    assert shared.points == alone.points
+    assert same(explore(wrong, flag_has_its_value, jobs=2), explore(wrong, flag_has_its_value))
 
 
-def test_any_executor_does(wrong):
+@pytest.mark.parametrize("where", ["{image}", "/dev/dax0.0"])
+def test_any_executor_does(tmp_path, where):
+    path = make_recording(tmp_path / "r", WRONG, size=2 << 20)
     with ThreadPoolExecutor(2) as executor:
-        result = explore(wrong, [sys.executable, "-c", CHECK, "{image}"], executor=executor, jobs=2)
-    assert not result.ok
+        command = ["python3", "-c", CHECK.replace(".read()", f".read({2 * LINE})"), where]
+        result = explore(path, command, executor=executor, jobs=2)
+    assert same(result, explore(path, command))
+    assert result.failed
 
 
 def test_progress_tells_how_far_it_is(right):

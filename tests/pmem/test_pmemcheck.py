@@ -301,7 +301,7 @@ def test_the_images_are_those_of_the_model(done):
             points = crash_points(recording, 1)
             for point in points:
                 image.advance(point)
-                image.states.explore(lambda: seen.add(bytes(image.view)), 1 << 20, 0, 1, 0)
+                image.states.explore(lambda: seen.add(bytes(image.view)), "auto", 1 << 20, 0, 1, 0)
 
     assert seen == crash_states(bytes(SIZE), wanted, points)
 

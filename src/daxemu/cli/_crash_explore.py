@@ -5,25 +5,28 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from daxemu.errors import UsageError
-from daxemu.pmem.explorer import DEFAULT_LIMIT, Exploration
+from daxemu.pmem.exploration import Exploration
+from daxemu.pmem.explorer import DEFAULT_LIMIT
 from daxemu.pmem.explorer import explore as explore_states
+from daxemu.pmem.orders import ORDERS
 from daxemu.pmem.page import report_page
 from daxemu.pmem.points import parse_points
 from daxemu.pmem.reader import Recording
 from daxemu.pmem.report import as_json, report_text
+from daxemu.pmem.workers import interrupt
 
 __all__ = ["EXPLORING", "explore", "explore_and_tell"]
-
-_INTERRUPTED = 130  # as shells answer for SIGINT: neither 0 nor 1 has been found out
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -48,6 +51,13 @@ _OPTIONS = (
         metavar="N",
         show_default=True,
         help="States to try at a crash point; of more than these a sample is tried.",
+    ),
+    click.option(
+        "--order",
+        default="auto",
+        metavar="NAME",
+        show_default=True,
+        help=f"Which states: {', '.join(ORDERS)}, or what pmreorder calls them. full refuses more than --limit.",
     ),
     click.option("--seed", default=0, metavar="N", show_default=True, help="Which random states a sample has."),
     click.option("--jobs", type=int, metavar="N", help="Processes that try; by default one for each processor."),
@@ -89,6 +99,7 @@ def explore_and_tell(
     *,
     check: str,
     points: str,
+    order: str,
     limit: int,
     seed: int,
     jobs: int | None,
@@ -100,18 +111,20 @@ def explore_and_tell(
 ) -> int:
     """Explore with a progress line, print the report; the exit status.
 
-    With ``again`` it says how to see each failure again.
+    With ``again`` it says how to see each failure again. An interrupt answers as shells do for a signal: neither 0 nor
+    1 has been found out.
     """
     try:
         command = shlex.split(check)
     except ValueError as error:
         raise UsageError(f"--check {check!r}: {error}") from None
     try:
-        with _ProgressLine() as line:
+        with _interruptible() as ended_by, _ProgressLine() as line:
             result = explore_states(
                 recording,
                 command,
                 points=parse_points(points),
+                order=order,
                 limit=limit,
                 seed=seed,
                 jobs=jobs or len(os.sched_getaffinity(0)),
@@ -120,7 +133,7 @@ def explore_and_tell(
                 progress=line.show,
             )
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return 128 + ended_by[0]
     if html:
         Path(html).write_text(report_page(result, recording), encoding="utf-8")
     if as_json_:
@@ -128,6 +141,23 @@ def explore_and_tell(
     else:
         print("\n".join(report_text(result, recording, command=again)))
     return 0 if result.ok else 1
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM are the same KeyboardInterrupt; the numbers of those there were."""
+    numbers: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        numbers.append(number)
+        interrupt()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield numbers
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _ProgressLine:

@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from daxemu.pmem.explorer import CrashFailure, Exploration, MissingLine, explore
+    from daxemu.pmem.exploration import CrashFailure, Exploration, MissingLine
+    from daxemu.pmem.explorer import explore
     from daxemu.pmem.findings import Finding
     from daxemu.pmem.reader import Recording
     from daxemu.pmem.states import State
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["CrashFailure", "Exploration", "Finding", "MissingLine", "Recording", "State", "explore"]
 
 _HOMES = {
-    "CrashFailure": "explorer",
-    "Exploration": "explorer",
-    "MissingLine": "explorer",
+    "CrashFailure": "exploration",
+    "Exploration": "exploration",
+    "MissingLine": "exploration",
     "explore": "explorer",
     "Finding": "findings",
     "Recording": "reader",

@@ -94,15 +94,22 @@ class CommandCheck:
     """
 
     def __init__(
-        self, command: Sequence[str | os.PathLike[str]], recording: Recording, image: CrashImage, timeout: float
+        self,
+        command: Sequence[str | os.PathLike[str]],
+        recording: Recording,
+        image: CrashImage,
+        timeout: float,
+        scratch: str | None = None,
     ) -> None:
         self._recording, self._image, self._timeout = recording, image, timeout
         self._command = [os.fspath(part) for part in command]
         self._environment = dict(os.environ)
         with ExitStack() as undo:
+            self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+            undo.callback(os.close, self._stop)
             self._output = undo.enter_context(tempfile.TemporaryFile())
             if any(IMAGE in part for part in self._command):
-                directory = undo.enter_context(tempfile.TemporaryDirectory(prefix="daxemu-crash-"))
+                directory = undo.enter_context(tempfile.TemporaryDirectory(prefix="daxemu-crash-", dir=scratch))
                 path = os.path.join(directory, "image")  # noqa: PTH118 # a part of a command is a str
                 self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 undo.callback(os.close, self._fd)
@@ -118,6 +125,10 @@ class CommandCheck:
     def close(self) -> None:
         """Remove the file, or the machine."""
         self._close.close()
+
+    def stop(self) -> None:
+        """Have it end with a KeyboardInterrupt, in whatever thread it runs, and from here on whenever it is called."""
+        os.eventfd_write(self._stop, 1)
 
     def __call__(self) -> None:
         """Run it on the state that the image shows. CheckFailedError: it is wrong."""
@@ -151,7 +162,11 @@ class CommandCheck:
             try:
                 end = select.poll()
                 end.register(pidfd, select.POLLIN)
-                if end.poll(self._timeout * 1000):
+                end.register(self._stop, select.POLLIN)
+                ready = dict(end.poll(self._timeout * 1000))
+                if self._stop in ready:
+                    raise KeyboardInterrupt
+                if ready:
                     return process.wait()
             finally:
                 os.close(pidfd)

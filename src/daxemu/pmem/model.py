@@ -14,10 +14,27 @@ from daxemu.pmem.reader import Event, EventType
 __all__ = ["crash_states"]
 
 
-def crash_states(base: bytes, events: Iterable[Event], points: Iterable[int], *, eadr: bool = False) -> set[bytes]:
+Stores = list[tuple[int, int, bytes]]  # number, line, what it then holds
+
+
+def _subsets(stores: Stores, order: str) -> list[Stores]:
+    """Which stores are taken together."""
+    counts = range(len(stores) + 1)
+    return {
+        "accumulative": [stores[:n] for n in counts],
+        "reverse-accumulative": [stores[len(stores) - n :] for n in counts],
+        "no-reorder": [stores],
+        "no-check": [],
+    }[order]
+
+
+def crash_states(
+    base: bytes, events: Iterable[Event], points: Iterable[int], *, eadr: bool = False, order: str = "full"
+) -> set[bytes]:
     """Return all images that may be left by a crash just before any event of these sequence numbers.
 
-    Of each line of 64 bytes may be there what is durable, or what any store since then has made of it.
+    Of each line of 64 bytes may be there what is durable, or what any store since then has made of it. An order has
+    only those with certain stores.
     """
     wanted = set(points)
     durable = {at: base[at : at + LINE_SIZE] for at in range(0, len(base), LINE_SIZE)}
@@ -26,6 +43,11 @@ def crash_states(base: bytes, events: Iterable[Event], points: Iterable[int], *,
     found: set[bytes] = set()
 
     def crash() -> None:
+        if order != "full":
+            stores = sorted((number, at, data) for at in newer for number, data in newer[at])
+            for taken in _subsets(stores, order):
+                found.add(b"".join((durable | {at: data for _, at, data in taken}).values()))
+            return
         choices = [[durable[at], *(data for _, data in newer[at])] for at in durable]
         found.update(b"".join(lines) for lines in product(*choices))
 

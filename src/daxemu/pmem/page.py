@@ -11,7 +11,7 @@ from daxemu.pmem.sites import Sites
 from daxemu.pmem.timeline import STYLE, legend, timeline
 
 if TYPE_CHECKING:
-    from daxemu.pmem.explorer import Exploration
+    from daxemu.pmem.exploration import Exploration
     from daxemu.pmem.reader import Recording
 
 __all__ = ["report_page"]

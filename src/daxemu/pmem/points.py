@@ -8,11 +8,11 @@ from daxemu.errors import UsageError
 from daxemu.pmem.format import EVENT_FENCE, EVENT_FLUSH, EVENT_MARKER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from daxemu.pmem.reader import Recording
 
-__all__ = ["Points", "Scan", "chunks", "crash_points", "parse_points", "parse_scan", "scan_at", "scan_for"]
+__all__ = ["Points", "Scan", "crash_points", "parse_points", "parse_scan", "scan_at", "scan_for", "split"]
 
 Points = Literal["fences", "flushes", "markers"] | int
 Scan = Literal["none", "fences", "flushes", "markers"] | int  # before which events programs are looked at
@@ -24,7 +24,8 @@ _SCANNED = {
     "flushes": EVENT_FENCE | EVENT_FLUSH,
     "markers": EVENT_MARKER,
 }
-_CHUNKS = 16  # for each job: small enough that all end together, large enough to be worth a round trip
+_PARTS = 16  # for each job: small enough that all end together, large enough to be worth a round trip
+_MOST = 64  # crash points in one: what an interruption may take from each job
 
 
 def parse_points(text: str) -> Points:
@@ -78,7 +79,7 @@ def crash_points(recording: Recording, points: Points) -> list[int]:
     return [*chosen, recording.end]
 
 
-def chunks(points: Sequence[int], jobs: int) -> list[Sequence[int]]:
-    """Split points among jobs, in order."""
-    size = max(1, -(-len(points) // (jobs * _CHUNKS)))
-    return [points[at : at + size] for at in range(0, len(points), size)]
+def split(begin: int, end: int, jobs: int) -> Iterator[tuple[int, int]]:
+    """Split the crash points of these numbers among jobs, in order."""
+    size = min(_MOST, max(1, -(-(end - begin) // (jobs * _PARTS))))
+    return ((at, min(at + size, end)) for at in range(begin, end, size))

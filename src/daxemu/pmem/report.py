@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from daxemu.pmem.sites import Sites
 
 if TYPE_CHECKING:
-    from daxemu.pmem.explorer import CrashFailure, Exploration, MissingLine
+    from daxemu.pmem.exploration import CrashFailure, Exploration, MissingLine
     from daxemu.pmem.findings import Finding
     from daxemu.pmem.reader import Recording
 
@@ -26,6 +26,10 @@ def summary(result: Exploration) -> str:
     """One line."""
     counted = f"{_many(result.states, 'state')} at {_many(result.points, 'crash point')}"
     sampled = f" ({result.sampled} of them sampled)" if result.sampled else ""
+    if result.order != "auto":
+        sampled += f", order {result.order}"
+    if not result.states:
+        return f"No state was tried: {counted}{sampled}"
     if result.ok:
         return f"No state fails: {counted}{sampled}"
     return f"{result.failed} of {counted}{sampled} fail{'s' if result.failed == 1 else ''}"
@@ -96,6 +100,7 @@ def as_json(result: Exploration, recording: Recording) -> dict[str, Any]:
         "recording": str(result.recording),
         "command": recording.command,
         "check": result.check,
+        "order": result.order,
         "points": result.points,
         "sampled": result.sampled,
         "states": result.states,

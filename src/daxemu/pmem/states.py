@@ -50,6 +50,7 @@ class CrashImage:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self.point = 0
+        self._pending: list[tuple[int, tuple[tuple[int, int, bool], ...]]] | None = None
         with ExitStack() as undo:
             base = recording.open_base()
             undo.callback(os.close, base)
@@ -75,7 +76,14 @@ class CrashImage:
         """Go on to a later crash point: just before the event of this number."""
         self.states.advance(point)
         self.point = point
-        self.pending = self.states.pending()
+        self._pending = None
+
+    @property
+    def pending(self) -> list[tuple[int, tuple[tuple[int, int, bool], ...]]]:
+        """The lines that are not durable: offset, and (seq, site, observed) of each store since, the oldest first."""
+        if self._pending is None:
+            self._pending = self.states.pending()
+        return self._pending
 
     @property
     def newest(self) -> Choice:

@@ -12,7 +12,7 @@ from daxemu.pmem.reader import Event, EventType
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from daxemu.pmem.explorer import CrashFailure
+    from daxemu.pmem.exploration import CrashFailure
     from daxemu.pmem.reader import Recording
     from daxemu.pmem.sites import Sites
 

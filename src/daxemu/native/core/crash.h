@@ -61,6 +61,7 @@ struct crash_states {
 	uint64_t *hashes;
 	unsigned char (*durable)[DX_LINE_SIZE];
 	uint64_t hash; /* of the state that is shown */
+	int blind; /* nobody looks at the image: it is left alone */
 };
 
 int crash_begin(struct crash_states *states, struct crash_walk *walk);
@@ -68,8 +69,26 @@ void crash_show(struct crash_states *states, size_t line, uint32_t choice);
 /* The image is what is durable again. */
 void crash_end(struct crash_states *states);
 
-/* Visit every state if they are not more than limit, else a sample of as many. What visit returns but 0 ends it. */
-int crash_each(struct crash_states *states, uint64_t limit, uint64_t seed, int (*visit)(void *), void *context);
+/* How many there are, at most UINT64_MAX. */
+uint64_t crash_count(const struct crash_states *states);
+
+/* Going through states: visit is called for each that is shown; what it returns but 0 ends it. */
+struct crash_tour {
+	uint64_t limit, seed;
+	int (*visit)(void *);
+	void *context;
+};
+
+/* Which states, and one after the other; see pmem/orders.py for what the names stand for. */
+struct crash_order {
+	const char *name;
+	int (*each)(struct crash_states *states, const struct crash_tour *tour);
+};
+
+/* NULL: there is none of this name. */
+const struct crash_order *crash_order(const char *name);
+/* Blind: the image is not touched, only the states' hashes are there. */
+int crash_each(struct crash_states *states, const struct crash_order *order, const struct crash_tour *tour, int blind);
 
 /* Hashes of the states that have been there. */
 struct crash_seen {

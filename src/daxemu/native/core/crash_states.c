@@ -42,8 +42,9 @@ void crash_show(struct crash_states *states, size_t i, uint32_t choice)
 
 	if (states->choice[i] == choice)
 		return;
-	memcpy(states->walk->image + line->offset, choice ? line->versions[choice - 1].bytes : states->durable[i],
-	       DX_LINE_SIZE);
+	if (!states->blind)
+		memcpy(states->walk->image + line->offset, choice ? line->versions[choice - 1].bytes : states->durable[i],
+		       DX_LINE_SIZE);
 	states->hash += hashes[choice] - hashes[states->choice[i]];
 	states->choice[i] = choice;
 }
@@ -57,100 +58,6 @@ void crash_end(struct crash_states *states)
 	free(states->hashes);
 	free(states->durable);
 	*states = (struct crash_states){ 0 };
-}
-
-/* Gray code of mixed radix: from one state to the next, a single line changes. */
-static int each_of_all(struct crash_states *states, int (*visit)(void *), void *context)
-{
-	signed char *step = malloc(states->nr + 1);
-	int status;
-
-	if (!step)
-		return -ENOMEM;
-	memset(step, 1, states->nr + 1);
-	for (;;) {
-		size_t i = 0;
-
-		status = visit(context);
-		for (; i < states->nr && status == 0; i++) {
-			uint32_t most = states->walk->lines[i].nr_versions, now = states->choice[i];
-
-			if (step[i] > 0 ? now < most : now > 0) {
-				crash_show(states, i, now + step[i]);
-				break;
-			}
-			step[i] = -step[i];
-		}
-		if (status || i == states->nr)
-			break;
-	}
-	free(step);
-	return status;
-}
-
-static void show_all(struct crash_states *states, int newest)
-{
-	for (size_t i = 0; i < states->nr; i++)
-		crash_show(states, i, newest ? states->walk->lines[i].nr_versions : 0);
-}
-
-static uint64_t next_random(uint64_t *seed)
-{
-	uint64_t z = *seed += 0x9e3779b97f4a7c15;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-	return z ^ (z >> 31);
-}
-
-/*
- * None and all of the lines, each alone, all but each, then random ones. Where the limit has no room for every
- * line, they are lines at even distances.
- */
-static int each_of_some(struct crash_states *states, uint64_t limit, uint64_t seed, int (*visit)(void *), void *context)
-{
-	uint64_t room = limit > 2 ? (limit - 2) / 2 : 0, n = states->nr < room ? states->nr : room, done = 2 + 2 * n;
-	int status;
-
-	show_all(states, 0);
-	status = visit(context);
-	for (uint64_t k = 0; k < n && status == 0; k++) {
-		size_t i = k * states->nr / n;
-
-		crash_show(states, i, states->walk->lines[i].nr_versions);
-		status = visit(context);
-		crash_show(states, i, 0);
-	}
-	show_all(states, 1);
-	if (status == 0 && limit > 1)
-		status = visit(context);
-	for (uint64_t k = 0; k < n && status == 0; k++) {
-		size_t i = k * states->nr / n;
-
-		crash_show(states, i, 0);
-		status = visit(context);
-		crash_show(states, i, states->walk->lines[i].nr_versions);
-	}
-	for (; done < limit && status == 0; done++) {
-		for (size_t i = 0; i < states->nr; i++)
-			crash_show(states, i, next_random(&seed) % (states->walk->lines[i].nr_versions + 1));
-		status = visit(context);
-	}
-	return status;
-}
-
-int crash_each(struct crash_states *states, uint64_t limit, uint64_t seed, int (*visit)(void *), void *context)
-{
-	uint64_t nr = 1;
-	int status;
-
-	for (size_t i = 0; i < states->nr && nr <= limit; i++)
-		if (__builtin_mul_overflow(nr, (uint64_t)states->walk->lines[i].nr_versions + 1, &nr))
-			nr = UINT64_MAX;
-	show_all(states, 0);
-	status = nr <= limit ? each_of_all(states, visit, context) : each_of_some(states, limit, seed, visit, context);
-	show_all(states, 0);
-	return status;
 }
 
 static void put(uint64_t *table, size_t room, uint64_t hash)

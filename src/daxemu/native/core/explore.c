@@ -14,13 +14,13 @@ typedef struct {
 	struct crash_walk walk;
 	struct crash_states states;
 	struct crash_seen seen;
-	int busy;
+	int busy, stopped;
 } CrashStates;
 
 /* One call of explore(). */
 struct visit {
 	CrashStates *self;
-	PyObject *check, *failures;
+	PyObject *check, *failures; /* no check: None */
 	unsigned long long salt; /* what the check is told besides: the same bytes are another state then */
 	unsigned long long tried, fresh, failed;
 	Py_ssize_t keep;
@@ -180,21 +180,40 @@ static int keep_failure(struct visit *visit)
 	return status;
 }
 
+#define LOOK_UP 4096 /* states without a check, from which time to time others get their turn */
+
+/* What checks do by themselves: let other threads and signals be heard. */
+static int look_up(CrashStates *self)
+{
+	Py_BEGIN_ALLOW_THREADS
+	Py_END_ALLOW_THREADS
+	if (self->stopped)
+		PyErr_SetNone(PyExc_KeyboardInterrupt);
+	return self->stopped || PyErr_CheckSignals() < 0 ? -EINTR : 0;
+}
+
 /* -EINTR: an exception is on its way. */
 static int visit_state(void *context)
 {
 	struct visit *visit = context;
+	CrashStates *self = visit->self;
 	PyObject *result;
 	int fresh, failed;
 
 	visit->tried++;
-	fresh = crash_add(&visit->self->seen, visit->self->states.hash, visit->salt);
-	if (fresh <= 0)
+	fresh = crash_add(&self->seen, self->states.hash, visit->salt);
+	if (fresh < 0)
 		return fresh;
+	if (!fresh || visit->check == Py_None)
+		return visit->tried % LOOK_UP ? 0 : look_up(self);
 	visit->fresh++;
 	result = PyObject_CallNoArgs(visit->check);
 	failed = !result || result == Py_False;
 	Py_XDECREF(result);
+	if (self->stopped) {
+		PyErr_SetNone(PyExc_KeyboardInterrupt);
+		return -EINTR;
+	}
 	if (!result && (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit)))
 		return -EINTR;
 	if (!failed)
@@ -210,17 +229,25 @@ static PyObject *crash_explore(PyObject *object, PyObject *args)
 {
 	CrashStates *self = (CrashStates *)object;
 	struct visit visit = { .self = self };
+	struct crash_tour tour = { .visit = visit_state, .context = &visit };
+	const struct crash_order *order;
 	unsigned long long limit, seed;
+	const char *name;
 	int status;
 
 	if (is_busy(self) ||
-	    !PyArg_ParseTuple(args, "OKKnK:explore", &visit.check, &limit, &seed, &visit.keep, &visit.salt))
+	    !PyArg_ParseTuple(args, "OsKKnK:explore", &visit.check, &name, &limit, &seed, &visit.keep, &visit.salt))
 		return NULL;
+	order = crash_order(name);
+	if (!order)
+		return PyErr_Format(PyExc_ValueError, "no order %s", name);
 	visit.failures = PyList_New(0);
 	if (!visit.failures)
 		return NULL;
+	tour.limit = limit;
+	tour.seed = seed;
 	self->busy = 1;
-	status = crash_each(&self->states, limit, seed, visit_state, &visit);
+	status = self->stopped ? look_up(self) : crash_each(&self->states, order, &tour, visit.check == Py_None);
 	self->busy = 0;
 	if (status == 0)
 		return Py_BuildValue("KKKN", visit.tried, visit.fresh, visit.failed, visit.failures);
@@ -228,13 +255,29 @@ static PyObject *crash_explore(PyObject *object, PyObject *args)
 	return status == -EINTR ? NULL : PyErr_NoMemory();
 }
 
+static PyObject *crash_count_states(PyObject *object, PyObject *args)
+{
+	(void)args;
+	return PyLong_FromUnsignedLongLong(crash_count(&((CrashStates *)object)->states));
+}
+
+static PyObject *crash_stop(PyObject *object, PyObject *args)
+{
+	(void)args;
+	((CrashStates *)object)->stopped = 1;
+	Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
 	{ "advance", crash_advance_to, METH_VARARGS, "advance(seq): apply all events before this one." },
 	{ "pending", crash_pending, METH_NOARGS, "pending(): [(offset, ((seq, site, observed), …)), …] of the lines not durable." },
 	{ "choose", crash_choose, METH_VARARGS, "choose(choice): show a state; for each line 0, durable, or a version." },
+	{ "count", crash_count_states, METH_NOARGS, "count(): how many states there are here, at most 2**64 - 1." },
 	{ "explore", crash_explore, METH_VARARGS,
-	  "explore(check, limit, seed, keep, salt): call check() for each state that was not there with this salt; (tried, "
-	  "new, failed, [(choice, exception or None), …]) with up to keep failures." },
+	  "explore(check, order, limit, seed, keep, salt): call check() for each state that was not there with this salt; "
+	  "(tried, new, failed, [(choice, exception or None), …]) with up to keep failures. A check of None only notes that "
+	  "the states were there." },
+	{ "stop", crash_stop, METH_NOARGS, "stop(): a KeyboardInterrupt for the thread that explores, now and from here on." },
 	{ NULL, NULL, 0, NULL },
 };
 

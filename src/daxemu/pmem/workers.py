@@ -1,0 +1,175 @@
+"""Who explores the parts of an exploration: this process, processes of our own, or somebody's executor."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, closing
+from multiprocessing.connection import Connection
+from multiprocessing.util import Finalize
+
+from daxemu.errors import DaxemuError, UsageError
+from daxemu.pmem.checks import Check, show_check
+from daxemu.pmem.exploration import Part, Parts
+from daxemu.pmem.walker import Task, Walker
+
+__all__ = ["close_walkers", "explore_part", "explored_by", "explored_by_processes", "explored_here", "interrupt"]
+
+Range = tuple[int, int]
+Work = Callable[[Task, int, int], Part]
+
+# A worker, a process or a thread, goes through the recording once, whatever parts of it it gets.
+_walkers: dict[tuple[str, int], Walker] = {}
+
+
+def explore_part(task: Task, begin: int, end: int) -> Part:
+    """Explore the crash points of these numbers in this thread."""
+    mine = task.key, threading.get_ident()
+    walker = _walkers.get(mine)
+    if walker is None or walker.next > begin:
+        if walker:
+            del _walkers[mine]
+            walker.close()
+        elif not any(key == task.key for key, _ in _walkers):
+            Finalize(None, close_walkers, args=(task.key,), exitpriority=10)
+        walker = _walkers[mine] = Walker(task)
+    try:
+        return walker.explore(begin, end)
+    except BaseException:
+        if _walkers.pop(mine, None):  # what it knows now is neither here nor there
+            walker.close()
+        raise
+
+
+def interrupt() -> None:
+    """What a handler of signals does: a KeyboardInterrupt in this thread, but not amid the start of a command.
+
+    It could then not be ended.
+    """
+    walkers = list(_walkers.values())
+    for walker in walkers:
+        walker.stop()
+    if not all(walker.ends_orderly for walker in walkers) or not walkers:
+        raise KeyboardInterrupt
+
+
+def close_walkers(key: str) -> None:
+    """End what the threads of this process do for an exploration."""
+    closing = [_walkers.pop(mine) for mine in list(_walkers) if mine[0] == key]
+    for walker in closing:
+        walker.stop()
+    for walker in closing:
+        walker.close()
+
+
+def explored_here(task: Task, ranges: Iterable[Range]) -> Parts:
+    """One crash point after the other, as it is ready."""
+    try:
+        for begin, end in ranges:
+            for number in range(begin, end):
+                yield explore_part(task, number, number + 1)
+    finally:
+        close_walkers(task.key)
+
+
+def explored_by(executor: Executor, task: Task, ranges: Iterable[Range]) -> Parts:
+    """Parts as somebody's threads or processes have them ready."""
+    try:
+        yield from _submitted(executor, task, ranges, explore_part)
+    finally:
+        close_walkers(task.key)  # of threads
+
+
+def _submitted(executor: Executor, task: Task, ranges: Iterable[Range], work: Work) -> Parts:
+    waiting: list[Future[Part]] = []
+    try:
+        waiting += (executor.submit(work, task, begin, end) for begin, end in ranges)
+        for future in as_completed(waiting):
+            yield future.result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+# -- processes of our own -----------------------------------------------------------------------
+
+
+def explored_by_processes(jobs: int, task: Task, ranges: Iterable[Range]) -> Parts:
+    """Parts as processes have them ready, which end at once if this is not gone through to its end."""
+    _refuse_unpicklable(task.check)
+    context = multiprocessing.get_context("spawn")  # a process with threads is not to be forked
+    with ExitStack() as after:
+        ours, theirs = (after.enter_context(closing(end)) for end in context.Pipe())
+        pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(theirs,))
+        after.enter_context(pool)
+        try:
+            yield from _submitted(pool, task, ranges, _work)
+        except BrokenProcessPool:
+            raise DaxemuError(
+                f"check {show_check(task.check)}: a process that tried it was killed; what may crash, or take more "
+                "memory than there is, is better a command"
+            ) from None
+        except BaseException:
+            ours.close()
+            raise
+
+
+def _refuse_unpicklable(check: Check) -> None:
+    try:
+        pickle.dumps(check)
+    except Exception as error:
+        raise UsageError(
+            f"check {show_check(check)} cannot be sent to other processes ({error}); make it a function of a module, "
+            "or explore with jobs=1"
+        ) from None
+
+
+_working = ""  # the exploration that this process has a part of in hand
+
+
+def _begin(parent: Connection) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    threading.Thread(target=_end_with, args=(parent,), name="daxemu-parent", daemon=True).start()
+
+
+def _end_with(parent: Connection) -> None:
+    """End when the other side of a pipe is closed, by whatever has become of who has it."""
+    parent.poll(None)
+    ident = threading.main_thread().ident
+    assert ident
+    signal.pthread_kill(ident, signal.SIGTERM)
+
+
+def _end(*_: object) -> None:
+    """The check that runs is ended, what is there is removed, and no other part begun."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if _working:
+        interrupt()
+    else:
+        _leave()
+
+
+def _leave() -> None:
+    for key in {key for key, _ in _walkers}:
+        close_walkers(key)
+    os._exit(1)  # an exception would only be sent to the parent, and the next part begun
+
+
+def _work(task: Task, begin: int, end: int) -> Part:
+    global _working
+    try:
+        _working = task.key
+        return explore_part(task, begin, end)
+    except KeyboardInterrupt:
+        _leave()
+        raise
+    finally:
+        _working = ""
