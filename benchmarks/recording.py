@@ -12,6 +12,7 @@ from pathlib import Path
 from harness import Row, compile_program, interleave, ratio
 
 from daxemu import Engine
+from daxemu.pmem.points import Scan
 from daxemu.pmem.reader import Recording
 
 _WORK = {
@@ -31,13 +32,15 @@ def measure(*, quick: bool) -> Iterator[Row]:
     for kind, (what, count, budget, detail) in _WORK.items():
         arguments = [program, kind, "/dev/dax0.0", str(count // 4 if quick else count)]
         variants = {
-            "plain": partial(_run, arguments, kind, recorded=False),
-            "recorded": partial(_run, arguments, kind, recorded=True),
+            "plain": partial(_run, arguments, kind),
+            "recorded": partial(_run, arguments, kind, scan="none"),
+            "looked at": partial(_run, arguments, kind, scan="fences"),
         }
         samples = interleave(3 if quick else 9, variants)
         yield Row(
             "recording", f"{what}, recorded : not", ratio(samples, "recorded", "plain"), budget=budget, detail=detail
         )
+        yield Row("recording", f"{what}, looked at before each fence : not", ratio(samples, "looked at", "plain"))
         yield from _what_is_kept(arguments, kind, what)
 
 
@@ -57,11 +60,11 @@ def _what_is_kept(arguments: list[object], kind: str, what: str) -> Iterator[Row
     yield Row("recording", f"{what}: its end, a million events", seconds / events * 1e9, unit="ms")
 
 
-def _run(arguments: list[object], kind: str, *, recorded: bool) -> float:
-    """Seconds of processor time, of a program on a new device."""
+def _run(arguments: list[object], kind: str, *, scan: Scan | None = None) -> float:
+    """Seconds of processor time, of a program on a new device; it is recorded, if SCAN says how."""
     with Engine() as engine:
         device = engine.add_region(_SIZES[kind]).devices[0]
-        if recorded:
-            device.record()
+        if scan is not None:
+            device.record(scan=scan)
         done = device.run([*map(str, arguments)], check=True, capture_output=True, text=True)
         return float(done.stdout)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daxemu import Engine
+from daxemu import Engine, UnavailableError
 from daxemu.pmem import explore
 from daxemu.pmem.format import EVENT_STORE, STATE
 from tests.conftest import require_library
@@ -142,6 +142,18 @@ def test_a_line_that_is_stored_to_all_the_time_is_seen_as_it_was(device, record,
     lines = [struct.unpack("8Q", event.data) for event in events(tmp_path / "rec") if event.offset == 4096]
     assert len(lines) > 50
     assert all(word >= following >= words[0] - 1 for words in lines for word, following in itertools.pairwise(words))
+
+
+@pytest.mark.parametrize("backend", ["tmpfs:huge", "tmpfs:memfd"])
+def test_of_pages_of_any_size_only_lines_that_were_stored_to_are_seen(scanned, tmp_path, backend):
+    try:
+        with Engine() as engine:
+            device = engine.add_region("4M", backend=backend).devices[0]
+            with device.record(tmp_path / "rec"):
+                device.run([scanned, "/dev/dax0.0", "1", "60000", "drain", "2", "drain"], check=True)
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    assert told(tmp_path / "rec") == [stored(1), stored(60000), FENCE, stored(2), FENCE]
 
 
 def test_a_program_sees_nothing_of_it(device, record, scanned):

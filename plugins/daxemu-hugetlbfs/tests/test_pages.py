@@ -11,6 +11,7 @@ from daxemu_hugetlbfs.pool import Pool
 
 import daxemu
 from daxemu.plugins import find_store
+from daxemu.pmem import Recording
 
 M = 1 << 20
 PRINT = "import mmap, os; print(mmap.mmap(os.open('/dev/dax0.0', os.O_RDWR), 2 << 20)[:5])"
@@ -121,3 +122,17 @@ def test_without_pages_the_probe_says_what_a_device_takes(monkeypatch):
     monkeypatch.setattr(Pool, "exists", True)
     assert str(HugetlbfsStore.probe()) == "no huge pages are set aside; as root: sysctl vm.nr_hugepages=32"
     assert re.search(r"as root: echo 1 > \S+1048576kB/nr_hugepages$", str(HugetlbfsStore.probe("1G")))
+
+
+def test_lines_that_nobody_flushed_are_found_in_huge_pages(tmp_path):
+    """A look tells of 2 MiB; of these only the lines are noted that were stored to."""
+    with daxemu.Engine() as engine:
+        device = engine.add_region("8M", backend="hugetlbfs").devices[0]
+        with device.open() as file, file.mmap() as memory, device.record(tmp_path / "rec"):
+            for value in (1, 2):
+                memory[4 * M + 64] = value
+                memory.persist(0, 1)
+    with Recording(tmp_path / "rec") as recording:
+        seen = [(event.offset, event.data[0]) for event in recording.events() if event.observed]
+        assert recording.sources[-1] in ("scan:pagemap", "scan:diff")
+    assert seen == [(4 * M + 64, 1), (4 * M + 64, 2)]
