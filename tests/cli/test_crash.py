@@ -1,6 +1,7 @@
 """daxemu crash: recordings are shown, and explored by commands."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -90,6 +91,35 @@ def test_no_recording_is_no_recording(tmp_path):
     result = crash("show", tmp_path)
     assert result.returncode == 2
     assert "make one by 'daxemu crash record'" in result.stderr
+
+
+def test_what_was_killed_goes_on(tmp_path, wrong, check):
+    whole = json.loads(crash("explore", wrong, "--check", check, "--jobs", 1, "--json").stdout)
+    calls = tmp_path / "calls"
+    slow = f"sh -c 'echo >> {calls}; test $(wc -l < {calls}) != 6 || kill -INT $PPID; exec {check}' {{image}}"
+    slow = slow.replace("{image}' {image}", '"$0"\' {image}')
+    stopped = crash("explore", wrong, "--check", slow, "--jobs", 1)
+    assert stopped.returncode == 130
+    assert stopped.stderr.startswith("daxemu: interrupted: ")
+    command = shlex.split(stopped.stderr.partition("others: ")[2])
+    assert command[:3] == ["daxemu", "crash", "explore"]
+    result = crash(*command[2:], "--json", "--jobs", 1)
+    assert (result.returncode, result.stderr) == (1, "")
+    for name in ("points", "states", "failed", "findings"):
+        assert json.loads(result.stdout)[name] == whole[name]
+
+
+def test_a_run_that_was_kept_is_not_recorded_again(tmp_path):
+    ran, kept = tmp_path / "ran", tmp_path / "kept"
+    once = f"import mmap, os; os.open('{ran}', os.O_CREAT | os.O_EXCL)"
+    script = f"{once}; mmap.mmap(os.open('/dev/dax0.0', 2), 1 << 21)[0] = 1"
+    run = ("run", "--jobs", 1, "--check", "true {image}", "--keep", kept, "--scan", "none")
+    program = (sys.executable, "-c", script)
+    assert crash(*run, "--", *program).returncode == 0
+    again = crash(*run, "--resume", "--", *program)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "another command" in crash(*run, "--resume", "--", "true").stderr
+    assert "say by --keep DIR" in crash("run", "--check", "true {image}", "--resume", "--", "true").stderr
 
 
 QUEUE = Path(__file__).parents[2] / "examples/pmem_queue/queue.c"

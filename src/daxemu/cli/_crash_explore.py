@@ -59,6 +59,9 @@ _OPTIONS = (
         show_default=True,
         help=f"Which states: {', '.join(ORDERS)}, or what pmreorder calls them. full refuses more than --limit.",
     ),
+    click.option(
+        "--resume", is_flag=True, help="Go on where an exploration with the same options was interrupted, if one was."
+    ),
     click.option("--seed", default=0, metavar="N", show_default=True, help="Which random states a sample has."),
     click.option("--jobs", type=int, metavar="N", help="Processes that try; by default one for each processor."),
     click.option(
@@ -102,6 +105,7 @@ def explore_and_tell(
     order: str,
     limit: int,
     seed: int,
+    resume: bool,
     jobs: int | None,
     timeout: float,
     as_json_: bool,
@@ -130,9 +134,21 @@ def explore_and_tell(
                 jobs=jobs or len(os.sched_getaffinity(0)),
                 timeout=timeout,
                 state=state,
+                resume=resume,
                 progress=line.show,
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupted:
+        for note in getattr(interrupted, "__notes__", ()) if again else ():
+            options = {
+                "--points": points,
+                "--order": order,
+                "--limit": limit,
+                "--seed": seed,
+                "--timeout": f"{timeout:g}",
+            }
+            told = [str(part) for option in options.items() for part in option]
+            command = ["daxemu", "crash", "explore", str(recording.path), "--check", check, *told, "--resume"]
+            print(f"daxemu: interrupted: {note}: {shlex.join(command)}", file=sys.stderr)
         return 128 + ended_by[0]
     if html:
         Path(html).write_text(report_page(result, recording), encoding="utf-8")
@@ -179,9 +195,10 @@ class _ProgressLine:
         if not self._on or now - self._shown < 0.1:
             return
         self._shown = now
+        resumed = f" ({result.resumed} resumed)" if result.resumed else ""
         left = result.seconds / result.points * (total - result.points)
         text = (
-            f"{result.points} of {total} crash points, {result.states} states, "
+            f"{result.points} of {total} crash points{resumed}, {result.states} states, "
             f"{result.states / max(result.seconds, 1e-9):.0f} a second, {result.failed} failed, {left:.0f} s left"
         )
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from daxemu.cli._crash_explore import EXPLORING, explore_and_tell
 from daxemu.cli._crash_record import SCAN
 from daxemu.engine import Engine
+from daxemu.errors import UsageError
 from daxemu.pmem.points import Scan, parse_points, parse_scan, scan_for
 from daxemu.pmem.reader import Recording
 
@@ -33,10 +35,15 @@ def run(cmd: tuple[str, ...], size: str, align: str, scan: str | None, keep: str
     daxemu crash run --check './log --verify /dev/dax0.0' -- ./log --append /dev/dax0.0
     """  # noqa: D301 # click wants the character
     wanted = parse_scan(scan) if scan is not None else scan_for(parse_points(options["points"]))
+    if options["resume"] and not keep:
+        raise UsageError("--resume goes on with a recording that was kept: say by --keep DIR which")
     with tempfile.TemporaryDirectory(prefix="daxemu-crash-") as temporary:
         directory = Path(keep) if keep else Path(temporary, "recording")
-        _record(cmd, size, align, wanted, directory)
+        if not (options["resume"] and directory.exists()):
+            _record(cmd, size, align, wanted, directory)
         with Recording(directory) as recording:
+            if tuple(recording.command) != cmd:
+                raise UsageError(f"{directory} is a recording of another command: {shlex.join(recording.command)}")
             status = explore_and_tell(recording, again=bool(keep), **options)
     sys.exit(status)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, closing
+from importlib.metadata import version
+from typing import Any
 
 from daxemu.errors import UsageError
 from daxemu.pmem.checks import Check, refuse_check, show_check
 from daxemu.pmem.exploration import Exploration, Parts
 from daxemu.pmem.findings import find
+from daxemu.pmem.journal import Journal
 from daxemu.pmem.orders import parse_order
 from daxemu.pmem.points import Points, crash_points, split
 from daxemu.pmem.reader import Recording
@@ -47,6 +50,29 @@ def _refuse_more_than(limit: int, recording: Recording, points: Iterable[int]) -
         )
 
 
+def _options(recording: Recording, task: Task, check: str) -> dict[str, Any]:
+    """What has to be the same for what is done to be worth anything."""
+    return {
+        "check": f"{task.check.__module__}.{check}" if callable(task.check) else check,
+        "points": task.points,
+        "order": task.order,
+        "limit": task.limit,
+        "seed": task.seed,
+        "timeout": task.timeout,
+        "events": recording.nr_events,
+        "version": version("daxemu"),
+    }
+
+
+def _ranges(done: list[tuple[int, int]], total: int, jobs: int) -> Iterator[tuple[int, int]]:
+    """What is left of the crash points, in parts."""
+    at = 0
+    for begin, end in [*sorted(done), (total, total)]:
+        if at < begin:
+            yield from split(at, begin, jobs)
+        at = max(at, end)
+
+
 def explore(
     recording: Recording | str | os.PathLike[str],
     check: Check,
@@ -59,6 +85,7 @@ def explore(
     executor: Executor | None = None,
     timeout: float = 60.0,
     state: State | str | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> Exploration:
     """Try ``check`` on every state that a power failure during the recording may have left.
@@ -76,10 +103,13 @@ def explore(
 
     With ``jobs``, as many processes share the crash points; with ``executor``, any of concurrent.futures does
     (``jobs`` then says how many workers it has). ``state`` is a name that a report gives: only this one is
-    tried. ``progress`` is called with what there is so far and the number of crash points there are.
-    UsageError: no recording, no such check, points, order, state.
+    tried. An exploration that is interrupted keeps what is done beside the recording: with ``resume``, and all else but
+    ``jobs`` the same, it goes on there, to the same result; without, it begins anew. ``progress`` is called with
+    what there is so far and the number of crash points there are.
+    UsageError: no recording, no such check, points, order, state; what was interrupted had other options.
     """
     begin = time.monotonic()
+    done: list[tuple[int, int]] = []
     if limit < 1:
         raise UsageError(f"limit {limit}: at least one state is tried at each crash point")
     order = parse_order(order)
@@ -93,22 +123,39 @@ def explore(
         total = len(at) if state is None else 1
         if state is None and order == "full":
             _refuse_more_than(limit, recording, at)
+        journal = after.enter_context(Journal(recording.path, _options(recording, task, result.check)))
+        if resume and state is None:
+            for part, seconds in journal.resume():
+                result.add(part)
+                done.append((part.begin, part.end))
+                begin = time.monotonic() - seconds
+            result.resumed = result.points
+        ranges = list(_ranges(done, total, jobs))
         if state is not None:
             parts = _tried(task, state)
         elif executor is not None:
             result.jobs = jobs
-            parts = explored_by(executor, task, split(0, total, jobs))
-        elif jobs > 1 and total > 1:
-            result.jobs = min(jobs, total)
-            parts = explored_by_processes(result.jobs, task, split(0, total, jobs))
+            parts = explored_by(executor, task, ranges)
+        elif jobs > 1 and len(ranges) > 1:
+            result.jobs = min(jobs, len(ranges))
+            parts = explored_by_processes(result.jobs, task, ranges)
         else:
-            parts = explored_here(task, [(0, total)])
+            parts = explored_here(task, ranges)
         after.enter_context(closing(parts))
-        for part in parts:
-            result.add(part)
-            result.seconds = time.monotonic() - begin
-            if progress:
-                progress(result, total)
+        try:
+            for part in parts:
+                result.add(part)
+                result.seconds = time.monotonic() - begin
+                if state is None:
+                    journal.add(part, result.seconds)
+                if progress:
+                    progress(result, total)
+        except BaseException as error:
+            if journal.kept:
+                error.add_note(f"{result.points} of {total} crash points are kept; resume goes on with the others")
+            raise
+        if state is None:
+            journal.remove()
         result.failures.sort(key=lambda failure: (len(failure.missing), failure.state.point))
         result.findings = find(recording)
     result.seconds = time.monotonic() - begin
