@@ -64,6 +64,7 @@ _OPTIONS = (
     ),
     click.option("--seed", default=0, metavar="N", show_default=True, help="Which random states a sample has."),
     click.option("--jobs", type=int, metavar="N", help="Processes that try; by default one for each processor."),
+    click.option("--dask", metavar="ADDRESS", help="Try on the dask cluster of this scheduler: tcp://host:8786."),
     click.option(
         "--timeout", default=60.0, metavar="SECONDS", show_default=True, help="A check that takes longer has failed."
     ),
@@ -107,6 +108,7 @@ def explore_and_tell(
     seed: int,
     resume: bool,
     jobs: int | None,
+    dask: str | None,
     timeout: float,
     as_json_: bool,
     html: str | None,
@@ -132,6 +134,7 @@ def explore_and_tell(
                 limit=limit,
                 seed=seed,
                 jobs=jobs or len(os.sched_getaffinity(0)),
+                dask=dask,
                 timeout=timeout,
                 state=state,
                 resume=resume,
@@ -197,8 +200,10 @@ class _ProgressLine:
         self._shown = now
         resumed = f" ({result.resumed} resumed)" if result.resumed else ""
         left = result.seconds / result.points * (total - result.points)
+        where = f" on {result.jobs} threads of {result.workers} workers" if result.workers else ""
         text = (
             f"{result.points} of {total} crash points{resumed}, {result.states} states, "
-            f"{result.states / max(result.seconds, 1e-9):.0f} a second, {result.failed} failed, {left:.0f} s left"
+            f"{result.states / max(result.seconds, 1e-9):.0f} a second{where}, "
+            f"{result.failed} failed, {left:.0f} s left"
         )
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, closing
-from importlib.metadata import version
 from typing import Any
 
+from daxemu import __version__
 from daxemu.errors import UsageError
 from daxemu.pmem.checks import Check, refuse_check, show_check
 from daxemu.pmem.exploration import Exploration, Parts
@@ -60,8 +60,18 @@ def _options(recording: Recording, task: Task, check: str) -> dict[str, Any]:
         "seed": task.seed,
         "timeout": task.timeout,
         "events": recording.nr_events,
-        "version": version("daxemu"),
+        "version": __version__,
     }
+
+
+def _cluster() -> Any:
+    try:
+        from daxemu.pmem import cluster
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in ("dask", "distributed"):
+            raise
+        raise UsageError("dask is not installed here: pip install 'daxemu[dask]'") from None
+    return cluster
 
 
 def _ranges(done: list[tuple[int, int]], total: int, jobs: int) -> Iterator[tuple[int, int]]:
@@ -83,6 +93,7 @@ def explore(
     seed: int = 0,
     jobs: int = 1,
     executor: Executor | None = None,
+    dask: str | Any | None = None,
     timeout: float = 60.0,
     state: State | str | None = None,
     resume: bool = False,
@@ -102,8 +113,11 @@ def explore(
     ``timeout`` seconds, is a failure. A state that was there before, with the same markers, is not checked again.
 
     With ``jobs``, as many processes share the crash points; with ``executor``, any of concurrent.futures does
-    (``jobs`` then says how many workers it has). ``state`` is a name that a report gives: only this one is
-    tried. An exploration that is interrupted keeps what is done beside the recording: with ``resume``, and all else but
+    (``jobs`` then says how many workers it has). With ``dask``, the address of a scheduler or a Client, a cluster
+    does, to which the recording is sent; a command is one that its workers have. ``state`` is a name that a report
+    gives: only this one is tried.
+
+    An exploration that is interrupted keeps what is done beside the recording: with ``resume``, and all else but
     ``jobs`` the same, it goes on there, to the same result; without, it begins anew. ``progress`` is called with
     what there is so far and the number of crash points there are.
     UsageError: no recording, no such check, points, order, state; what was interrupted had other options.
@@ -113,7 +127,8 @@ def explore(
     if limit < 1:
         raise UsageError(f"limit {limit}: at least one state is tried at each crash point")
     order = parse_order(order)
-    refuse_check(check)
+    if dask is None:
+        refuse_check(check)
     with ExitStack() as after:
         if not isinstance(recording, Recording):
             recording = after.enter_context(Recording(recording))
@@ -130,9 +145,16 @@ def explore(
                 done.append((part.begin, part.end))
                 begin = time.monotonic() - seconds
             result.resumed = result.points
+        if dask is not None and state is None:
+            cluster = _cluster()
+            client, result.workers, jobs = after.enter_context(cluster.connected(dask))
         ranges = list(_ranges(done, total, jobs))
+        parts: Parts
         if state is not None:
             parts = _tried(task, state)
+        elif dask is not None:
+            result.jobs = jobs
+            parts = cluster.explored_on(client, task, ranges)
         elif executor is not None:
             result.jobs = jobs
             parts = explored_by(executor, task, ranges)
