@@ -1,5 +1,6 @@
 """Explorations on a dask cluster: the same result, nothing left, also where workers are lost."""
 
+import json
 import os
 import signal
 import subprocess
@@ -76,6 +77,20 @@ def test_a_command_and_an_address(client, recording):
     command = [sys.executable, "-c", CHECK, "{image}"]
     result = explore(recording, command, dask=client.scheduler.address, points="markers")
     assert matches(result, explore(recording, command, points="markers"))
+    assert left(client) == []
+
+
+def test_from_the_command_line(client, recording, tmp_path):
+    (tmp_path / "check.py").write_text(CHECK)
+    check = f"{sys.executable} {tmp_path / 'check.py'} {{image}}"
+    command = [sys.executable, "-m", "daxemu", "crash", "explore", recording, "--check", check, "--json"]
+    found = [
+        subprocess.run([*command, *where], capture_output=True, text=True, check=False)
+        for where in (["--dask", client.scheduler.address], ["--jobs", "1"])
+    ]
+    assert [(result.returncode, result.stderr) for result in found] == [(1, "")] * 2
+    on_cluster, here = (json.loads(result.stdout) | {"seconds": 0} for result in found)
+    assert on_cluster == here
     assert left(client) == []
 
 

@@ -69,7 +69,7 @@ def explored_on(client: Client, task: Task, ranges: Sequence[tuple[int, int]]) -
         except Exception as error:
             raise UsageError(f"check {show_check(task.check)} cannot be sent to the workers: {error}") from None
         futures += client.map(_explore_on_worker, [name] * len(begins), begins, ends, pure=False, retries=2)
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             yield future.result()
     except KilledWorker:
         raise DaxemuError(
