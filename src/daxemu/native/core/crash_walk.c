@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "grow.h"
+
 uint64_t crash_mix(uint64_t x)
 {
 	x = (x ^ (x >> 32)) * 0xd6e8feb86659fd93;
@@ -23,23 +25,6 @@ uint64_t crash_hash(uint64_t offset, const unsigned char *bytes)
 		hash = crash_mix(hash ^ word) + 0x9e3779b97f4a7c15 * (i + 1);
 	}
 	return crash_mix(hash);
-}
-
-/* Make room for one more at the end of an array whose elements are of this size. */
-static int grow(void **array, size_t nr, size_t *room, size_t size)
-{
-	size_t wanted = *room ? *room * 2 : 64;
-	void *grown;
-
-	if (nr < *room)
-		return 0;
-	grown = realloc(*array, wanted * size);
-	if (!grown)
-		return -ENOMEM;
-	memset((char *)grown + *room * size, 0, (wanted - *room) * size);
-	*array = grown;
-	*room = wanted;
-	return 0;
 }
 
 int crash_open(struct crash_walk *walk)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "grow.h"
 #include "log_walk.h"
 
 enum kind { NEVER_FLUSHED, NOT_FENCED, STORED_IN_FLIGHT, NOTHING_CHANGED };
@@ -48,15 +49,8 @@ struct search {
 /* One more element at the end; NULL: no memory. */
 static void *add(struct array *array, size_t size)
 {
-	if (array->nr == array->room) {
-		size_t room = array->room ? array->room * 2 : 64;
-		void *grown = realloc(array->of, room * size);
-
-		if (!grown)
-			return NULL;
-		array->of = grown;
-		array->room = room;
-	}
+	if (grow(&array->of, array->nr, &array->room, size) < 0)
+		return NULL;
 	return (char *)array->of + size * array->nr++;
 }
 

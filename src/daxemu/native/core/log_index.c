@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "grow.h"
 #include "log_walk.h"
 
 struct numbers {
@@ -14,16 +15,9 @@ struct numbers {
 
 static int add(struct numbers *numbers, uint64_t number)
 {
-	if (numbers->nr == numbers->room) {
-		size_t room = numbers->room ? numbers->room * 2 : 64;
-		void *grown = realloc(numbers->of, room * sizeof(*numbers->of));
-
-		if (!grown) {
-			PyErr_NoMemory();
-			return -1;
-		}
-		numbers->of = grown;
-		numbers->room = room;
+	if (grow((void **)&numbers->of, numbers->nr, &numbers->room, sizeof(*numbers->of)) < 0) {
+		PyErr_NoMemory();
+		return -1;
 	}
 	numbers->of[numbers->nr++] = number;
 	return 0;
