@@ -1,6 +1,6 @@
 """The log of a recording and what its writers share, once: Python packs by it, the C header is generated from it.
 
-A log is a header and then events, each with its payload padded to 8 bytes; all little endian. Run as
+A log is a header and then events, each with its payload padded; all little endian. Run as
 a program (``python format.py HEADER``, with ``src`` on the path) this file writes the header.
 """
 
@@ -130,6 +130,7 @@ STATE_NR_LOCKS = 512
 SHADOW_OFFSET = 4096
 LOG_MOST = 1 << 36  # bytes, in memory only until they are collected
 LOG_HELD = 1 << 30  # bytes in memory, about: who writes faster than the file takes them has to wait
+LOG_PADDING = 8  # bytes: a payload takes a multiple of it
 LOG_STRIDE = 4096  # events: where each of so many lies is known of a log that is open
 
 # An event that is being written has this besides its type; where its writer was killed it stays so.
@@ -145,7 +146,7 @@ CONSTANTS = {
 
 def padded(length: int) -> int:
     """Bytes that a payload takes in the log."""
-    return -(-length // 8) * 8
+    return -(-length // LOG_PADDING) * LOG_PADDING
 
 
 def header_checksum(header: bytes) -> int:

@@ -5,25 +5,25 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "pmem_event.h"
 #include "pmem_log.h"
 
 enum { MOST_AT_ONCE = 4 << 20, HUGE_PAGE = 2 << 20 };
-
-static uint64_t size_of(const struct pmem_event *event, uint8_t kind)
-{
-	return sizeof(*event) + (kind == DX_EVENT_STORE || kind == DX_EVENT_MARKER ? (event->length + 7ULL) & ~7ULL : 0);
-}
 
 /* Bytes of the event if it is finished, else 0. */
 static uint64_t finished(const struct dx_pmem_log *log, uint64_t at, uint64_t end)
 {
 	const struct pmem_event *event = (const struct pmem_event *)(log->events + at);
+	uint64_t size;
 	uint8_t type;
 
 	if (end - at < sizeof(*event))
 		return 0;
 	type = __atomic_load_n(&event->type, __ATOMIC_ACQUIRE);
-	return type && !(type & DX_EVENT_UNFINISHED) && size_of(event, type) <= end - at ? size_of(event, type) : 0;
+	if (!type || type & DX_EVENT_UNFINISHED)
+		return 0;
+	size = dx_pmem_event_size(type, event->length);
+	return size <= end - at ? size : 0;
 }
 
 /* Bytes that whoever had the place was killed in, before it wrote anything or all. */
@@ -33,7 +33,7 @@ static uint64_t abandoned(const struct dx_pmem_log *log, uint64_t at, uint64_t e
 	uint64_t size = 8;
 
 	if (end - at >= sizeof(*event) && event->type)
-		size = size_of(event, event->type & ~DX_EVENT_UNFINISHED);
+		size = dx_pmem_event_size(event->type & ~DX_EVENT_UNFINISHED, event->length);
 	return size < end - at ? size : end - at;
 }
 

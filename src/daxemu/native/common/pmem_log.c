@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pmem_event.h"
 #include "pmem_turn.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -252,7 +253,7 @@ void dx_pmem_observe(struct dx_pmem_log *log, const char *memory, uint64_t offse
 static void put_in_turn(struct dx_pmem_log *log, struct dx_pmem_turn turn, const struct pmem_event *event,
 			const void *payload, uint32_t length)
 {
-	char *to = take(log, turn, sizeof(*event) + ((length + 7ULL) & ~7ULL));
+	char *to = take(log, turn, sizeof(*event) + dx_pmem_padded(length));
 	struct pmem_event *put;
 
 	if (!to)

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "pmem_event.h"
+
 static const char *refusal_of(const struct pmem_event *event, uint64_t device_size)
 {
 	switch (event->type) {
@@ -28,17 +30,16 @@ static const char *refusal_of(const struct pmem_event *event, uint64_t device_si
 int log_next(struct log_walk *walk)
 {
 	struct pmem_event *event = &walk->event;
-	uint64_t left = walk->end - walk->at, size = sizeof(*event);
+	uint64_t left = walk->end - walk->at, size;
 
 	if (!left)
 		return 0;
 	walk->seq++;
 	walk->refusal = "is cut off";
-	if (left < size)
+	if (left < sizeof(*event))
 		return -EINVAL;
 	memcpy(event, walk->at, sizeof(*event));
-	if (event->type == DX_EVENT_STORE || event->type == DX_EVENT_MARKER)
-		size += (event->length + 7ULL) & ~7ULL;
+	size = dx_pmem_event_size(event->type, event->length);
 	if (size <= left)
 		walk->refusal = refusal_of(event, walk->device_size);
 	if (walk->refusal)
