@@ -149,7 +149,8 @@ static struct pending *in_order(const struct crash_states *states, size_t *nr)
 	return stores;
 }
 
-static int oldest_first(struct crash_states *states, const struct crash_tour *tour)
+/* One store more each time. None is overtaken by an older one of its line: of each line only the newest shows. */
+static int one_by_one(struct crash_states *states, const struct crash_tour *tour, int newest_first)
 {
 	size_t nr;
 	struct pending *stores = in_order(states, &nr);
@@ -159,31 +160,25 @@ static int oldest_first(struct crash_states *states, const struct crash_tour *to
 		return -ENOMEM;
 	status = visit(tour);
 	for (size_t k = 0; k < nr && status == 0; k++) {
-		crash_show(states, stores[k].line, stores[k].choice);
+		const struct pending *next = &stores[newest_first ? nr - 1 - k : k];
+
+		if (states->choice[next->line] > next->choice)
+			continue;
+		crash_show(states, next->line, next->choice);
 		status = visit(tour);
 	}
 	free(stores);
 	return status;
 }
 
-/* No store is overtaken by an older one of its line: of each line only the newest shows. */
+static int oldest_first(struct crash_states *states, const struct crash_tour *tour)
+{
+	return one_by_one(states, tour, 0);
+}
+
 static int newest_first(struct crash_states *states, const struct crash_tour *tour)
 {
-	size_t nr;
-	struct pending *stores = in_order(states, &nr);
-	int status;
-
-	if (!stores)
-		return -ENOMEM;
-	status = visit(tour);
-	while (nr-- && status == 0) {
-		if (states->choice[stores[nr].line])
-			continue;
-		crash_show(states, stores[nr].line, stores[nr].choice);
-		status = visit(tour);
-	}
-	free(stores);
-	return status;
+	return one_by_one(states, tour, 1);
 }
 
 #define DRAWN 3
