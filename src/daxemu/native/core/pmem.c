@@ -70,28 +70,28 @@ static int in_device(PmemLog *self, uint64_t offset, uint64_t length)
 /* Who does it: the thread's number and, if it is known, the place in the program. */
 #define ACTOR(actor) &(actor).thread, &(actor).site
 
-static PyObject *log_flush(PyObject *object, PyObject *args)
+typedef void range_fn(struct dx_pmem_log *, const char *, uint64_t, uint64_t, struct dx_pmem_actor);
+
+static PyObject *tell_of_range(PyObject *object, PyObject *args, const char *format, range_fn *tell)
 {
 	PmemLog *self = (PmemLog *)object;
 	unsigned long long offset, length;
 	struct dx_pmem_actor actor = { 0 };
 
-	if (!PyArg_ParseTuple(args, "KKH|K:flush", &offset, &length, ACTOR(actor)) || !in_device(self, offset, length))
+	if (!PyArg_ParseTuple(args, format, &offset, &length, ACTOR(actor)) || !in_device(self, offset, length))
 		return NULL;
-	dx_pmem_flush(&self->log, NULL, offset, length, actor);
+	tell(&self->log, NULL, offset, length, actor);
 	Py_RETURN_NONE;
+}
+
+static PyObject *log_flush(PyObject *object, PyObject *args)
+{
+	return tell_of_range(object, args, "KKH|K:flush", dx_pmem_flush);
 }
 
 static PyObject *log_persist(PyObject *object, PyObject *args)
 {
-	PmemLog *self = (PmemLog *)object;
-	unsigned long long offset, length;
-	struct dx_pmem_actor actor = { 0 };
-
-	if (!PyArg_ParseTuple(args, "KKH|K:persist", &offset, &length, ACTOR(actor)) || !in_device(self, offset, length))
-		return NULL;
-	dx_pmem_persist(&self->log, NULL, offset, length, actor);
-	Py_RETURN_NONE;
+	return tell_of_range(object, args, "KKH|K:persist", dx_pmem_persist);
 }
 
 static PyObject *log_observe(PyObject *object, PyObject *args)
