@@ -21,8 +21,6 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#include "maps.h"
-
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
 #endif
@@ -208,8 +206,7 @@ static int note(const struct dx_vma *vma, void *context)
 	struct dx_pmem_scan *scan = listing->scan;
 	struct dx_scan_region *last = scan->nr ? &scan->of[scan->nr - 1] : NULL;
 
-	if (vma->ino != listing->state->ino || vma->dev != listing->state->dev || !vma->shared ||
-	    vma->offset >= listing->state->device_size)
+	if (!dx_pmem_is_mapped(listing->state, vma))
 		return 0;
 	if (last && last->end == vma->start && last->offset + (last->end - last->start) == vma->offset) {
 		last->end = vma->end;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "maps.h"
 #include "pmem_log.h"
 
 enum { DX_SCAN_REGIONS = 32 };
@@ -34,6 +35,12 @@ struct dx_pmem_scan {
 	uint32_t nr; /* if there is no more room: perhaps not all are known */
 	struct dx_scan_region of[DX_SCAN_REGIONS];
 };
+
+/* Does a mapping of this process show some of the recorded device? */
+static inline bool dx_pmem_is_mapped(const struct pmem_state *state, const struct dx_vma *vma)
+{
+	return vma->ino == state->ino && vma->dev == state->dev && vma->shared && vma->offset < state->device_size;
+}
 
 /* Is there to be a look before an event of this type? */
 static inline bool dx_pmem_scan_due(struct dx_pmem_log *log, uint8_t type)

@@ -112,7 +112,7 @@ static int note(const struct dx_vma *vma, void *context)
 	struct known *known = context;
 	uint64_t length = vma->end - vma->start;
 
-	if (vma->ino != state->ino || vma->dev != state->dev || !vma->shared || vma->offset >= state->device_size)
+	if (!dx_pmem_is_mapped(state, vma))
 		return 0;
 	if (length > state->device_size - vma->offset)
 		length = state->device_size - vma->offset;
