@@ -300,7 +300,7 @@ class Session:
 
     def stop_projecting(self) -> None:
         """From now on only the table tells of changes: the tree is about to be removed as a whole."""
-        self._projecting = False
+        self._projecting = self._shows_tree = False
 
     def mappers(self) -> Iterable[int]:
         """Ids of the processes that map devices."""
