@@ -92,7 +92,7 @@ class Journal:
 
     def add(self, part: Part, seconds: float) -> None:
         """Keep what came of a part."""
-        self._lines.append(json.dumps(_entry(part) | {"seconds": round(seconds, 3)}) + "\n")
+        self._lines.append(json.dumps(asdict(part) | {"seconds": round(seconds, 3)}) + "\n")
         if time.monotonic() - self._written >= _SECONDS:
             self._write()
 
@@ -129,10 +129,6 @@ class Journal:
         self._lines.clear()
         if self._fd >= 0:
             self._path.unlink(missing_ok=True)
-
-
-def _entry(part: Part) -> dict[str, Any]:
-    return asdict(part)
 
 
 def _part(entry: dict[str, Any]) -> Part:
