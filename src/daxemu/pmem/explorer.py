@@ -28,12 +28,6 @@ DEFAULT_LIMIT = 1000
 Progress = Callable[[Exploration, int], object]
 
 
-def _tried(task: Task, name: State | str) -> Parts:
-    """A single state."""
-    with closing(Walker(task)) as walker:
-        yield walker.try_state(parse_state(name) if isinstance(name, str) else name)
-
-
 def _refuse_more_than(limit: int, recording: Recording, points: Iterable[int]) -> None:
     """Order full means all: that there are too many is said before any is tried."""
     with closing(CrashImage(recording)) as image:
@@ -81,6 +75,13 @@ def _ranges(done: list[tuple[int, int]], total: int, jobs: int) -> Iterator[tupl
         if at < begin:
             yield from split(at, begin, jobs)
         at = max(at, end)
+
+
+def _finished(result: Exploration, recording: Recording, begin: float) -> Exploration:
+    result.failures.sort(key=lambda failure: (len(failure.missing), failure.state.point))
+    result.findings = find(recording)
+    result.seconds = time.monotonic() - begin
+    return result
 
 
 def explore(
@@ -135,24 +136,29 @@ def explore(
         task = Task(os.urandom(8).hex(), str(recording.path.absolute()), check, points, order, limit, seed, timeout)
         at = crash_points(recording, points)
         result = Exploration(recording.path, show_check(check), order)
-        total = len(at) if state is None else 1
-        if state is None and order == "full":
+        if state is not None:
+            walker = after.enter_context(closing(Walker(task)))
+            result.add(walker.try_state(parse_state(state) if isinstance(state, str) else state))
+            result.seconds = time.monotonic() - begin
+            if progress:
+                progress(result, 1)
+            return _finished(result, recording, begin)
+        total = len(at)
+        if order == "full":
             _refuse_more_than(limit, recording, at)
         journal = after.enter_context(Journal(recording.path, _options(recording, task, result.check)))
-        if resume and state is None:
+        if resume:
             for part, seconds in journal.resume():
                 result.add(part)
                 done.append((part.begin, part.end))
                 begin = time.monotonic() - seconds
             result.resumed = result.points
-        if dask is not None and state is None:
+        if dask is not None:
             cluster = _cluster()
             client, result.workers, jobs = after.enter_context(cluster.connected(dask))
         ranges = list(_ranges(done, total, jobs))
         parts: Parts
-        if state is not None:
-            parts = _tried(task, state)
-        elif dask is not None:
+        if dask is not None:
             result.jobs = jobs
             parts = cluster.explored_on(client, task, ranges)
         elif executor is not None:
@@ -168,17 +174,12 @@ def explore(
             for part in parts:
                 result.add(part)
                 result.seconds = time.monotonic() - begin
-                if state is None:
-                    journal.add(part, result.seconds)
+                journal.add(part, result.seconds)
                 if progress:
                     progress(result, total)
         except BaseException as error:
             if journal.kept:
                 error.add_note(f"{result.points} of {total} crash points are kept; resume goes on with the others")
             raise
-        if state is None:
-            journal.remove()
-        result.failures.sort(key=lambda failure: (len(failure.missing), failure.state.point))
-        result.findings = find(recording)
-    result.seconds = time.monotonic() - begin
-    return result
+        journal.remove()
+        return _finished(result, recording, begin)
