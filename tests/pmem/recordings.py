@@ -1,9 +1,8 @@
 """Recordings for tests, written event by event."""
 
-import json
 import os
 
-from daxemu.pmem.format import LOG_VERSION
+from daxemu.pmem.description import describe, make_directory
 from daxemu.pmem.writer import LogWriter
 
 LINE = 64
@@ -11,10 +10,7 @@ LINE = 64
 
 def make_recording(path, events, size=1 << 20, base=b"", domain="memory_controller", **meta):
     """A recording of ``events``: (name of a method of LogWriter, arguments…)."""
-    path.mkdir(parents=True)
-    (path / "meta.json").write_text(
-        json.dumps({"version": LOG_VERSION, "device": "dax0.0", "size": size, "align": 4096, "domain": domain, **meta})
-    )
+    make_directory(path)
     (path / "base").write_bytes(base)
     os.truncate(path / "base", size)
     log = LogWriter(path / "log", size)
@@ -22,6 +18,7 @@ def make_recording(path, events, size=1 << 20, base=b"", domain="memory_controll
         options = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
         getattr(log, name)(*arguments, **options)
     log.close()
+    describe(path, device="dax0.0", size=size, align=4096, domain=domain, sources=["api"], **meta)
     return path
 
 

@@ -13,12 +13,6 @@ from daxemu.pmem.sites import Sites
 from tests.pmem.logs import described, events, told
 
 
-@pytest.fixture
-def device():
-    with Engine() as engine:
-        yield engine.add_region("4M").devices[0]
-
-
 def read(device, offset, length):
     with device.open("r") as file, file.mmap() as m:
         return m.read(offset, length)

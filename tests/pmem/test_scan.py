@@ -21,12 +21,6 @@ LINE = 64
 
 
 @pytest.fixture
-def device():
-    with Engine() as engine:
-        yield engine.add_region("4M").devices[0]
-
-
-@pytest.fixture
 def scanned(compiled):
     require_library("libpmem.h", "libpmem-dev")
     return compiled("scanned", "-lpmem")
