@@ -1,9 +1,11 @@
 /* Numbers in a binary search tree of libpmemobj: tree create|insert|hasty|verify DEVICE [NUMBER...].
  * hasty is wrong: its transaction does not say that it changes the pointer to the new node. */
+#include <errno.h>
 #include <libpmemobj.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct node {
 	long number;
@@ -72,10 +74,23 @@ static int verify(const struct root *root)
 	return 1;
 }
 
+/* libpmemobj locks a pool several times to open it. Whoever lists open files meanwhile, as lsof does, may keep the last
+ * lock from being gone when the next is taken. */
+static PMEMobjpool *open_pool(const char *device)
+{
+	PMEMobjpool *pool = pmemobj_open(device, "tree");
+
+	for (int tries = 0; !pool && errno == EAGAIN && tries < 100; tries++) {
+		usleep(1000);
+		pool = pmemobj_open(device, "tree");
+	}
+	return pool;
+}
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 2 ? argv[1] : "", *device = argc > 2 ? argv[2] : "";
-	PMEMobjpool *pool = strcmp(verb, "create") ? pmemobj_open(device, "tree") : pmemobj_create(device, "tree", 0, 0600);
+	PMEMobjpool *pool = strcmp(verb, "create") ? open_pool(device) : pmemobj_create(device, "tree", 0, 0600);
 	struct root *root;
 	int status = 0;
 
