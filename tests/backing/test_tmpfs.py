@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def open_files():
 def test_the_store_works_here(store):
     assert store.probe(store.where).available
     assert str(store.probe(store.where)).startswith("available: ")
+
+
+def test_threads_may_make_files_of_one_label(store):
+    def make_some(_):
+        for _ in range(200):
+            store.destroy(store.create("dax0.0", 0))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(make_some, range(4)))
 
 
 def test_probing_changes_nothing(store):

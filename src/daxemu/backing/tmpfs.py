@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 from daxemu._core import huge_tmpfs
@@ -24,6 +25,7 @@ _CGROUPS = (
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 _KINDS = ("", "huge", "memfd")
+_numbers = count()  # threads make files of one label at the same time
 
 
 def _memory_left() -> int:
@@ -100,7 +102,7 @@ class TmpfsStore(BackingStore):
         if self.where == "memfd" or (not self.where and _why_not_huge()):
             return os.memfd_create(label)
         mount = _huge_mount()
-        name = f"{label}.{os.getpid()}"  # a forked child has the same mount
+        name = f"{label}.{os.getpid()}.{next(_numbers)}"  # a forked child has the same mount
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, dir_fd=mount)
         os.unlink(name, dir_fd=mount)
         os.fchmod(fd, 0o777)  # as memfds are: whoever gets the descriptor may use it
