@@ -6,11 +6,15 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
+from threading import Event
 
 import pytest
 
 from daxemu.errors import DaxemuError, UsageError
+from daxemu.pmem import workers
 from daxemu.pmem.explorer import explore
+from daxemu.pmem.walker import Walker
 from tests.pmem.recordings import LINE, line, make_recording
 
 VALUE, FLAG = 0, LINE
@@ -185,6 +189,25 @@ def test_any_executor_does(tmp_path, where):
         result = explore(path, command, executor=executor, jobs=2)
     assert same(result, explore(path, command))
     assert result.failed
+
+
+def test_a_thread_that_fails_leaves_nothing_of_others(tmp_path, monkeypatch):
+    """One cannot begin while another is just beginning: that one ends too."""
+    turns, failed = count(), Event()
+
+    def make(task):
+        if next(turns) == 0:
+            raise RuntimeError("cannot begin")
+        failed.wait(10)
+        return Walker(task)
+
+    monkeypatch.setattr(workers, "Walker", make)
+    path = make_recording(tmp_path / "r", WRONG, size=2 << 20)
+    with ThreadPoolExecutor(2) as executor:
+        with pytest.raises(RuntimeError, match="cannot begin"):
+            explore(path, ["true", "/dev/dax0.0"], executor=executor, jobs=2)
+        failed.set()
+    assert workers._walkers == {}
 
 
 def test_progress_tells_how_far_it_is(right):

@@ -8,7 +8,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing
 from multiprocessing.connection import Connection
@@ -26,6 +26,8 @@ Work = Callable[[Task, int, int], Part]
 
 # A worker, a process or a thread, goes through the recording once, whatever parts of it it gets.
 _walkers: dict[tuple[str, int], Walker] = {}
+_ended: set[str] = set()  # explorations of threads that are over, while some of these may just be beginning
+_deciding = threading.Lock()
 
 
 def explore_part(task: Task, begin: int, end: int) -> Part:
@@ -38,7 +40,14 @@ def explore_part(task: Task, begin: int, end: int) -> Part:
             walker.close()
         elif not any(key == task.key for key, _ in _walkers):
             Finalize(None, close_walkers, args=(task.key,), exitpriority=10)
-        walker = _walkers[mine] = Walker(task)
+        walker = Walker(task)
+        with _deciding:
+            ended = task.key in _ended
+            if not ended:
+                _walkers[mine] = walker
+        if ended:
+            walker.close()
+            raise CancelledError
     try:
         return walker.explore(begin, end)
     except BaseException:
@@ -83,6 +92,8 @@ def explored_by(executor: Executor, task: Task, ranges: Iterable[Range]) -> Part
     try:
         yield from _submitted(executor, task, ranges, explore_part)
     finally:
+        with _deciding:
+            _ended.add(task.key)
         close_walkers(task.key)  # of threads
 
 
