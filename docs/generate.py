@@ -34,7 +34,7 @@ from daxemu.kernel.providers import find_provider
 from daxemu.kernel.uevent import Uevent
 from daxemu.pmem import Recording, explore
 from daxemu.pmem.sites import Sites
-from daxemu.pmem.timeline import STYLE, timeline
+from daxemu.pmem.timeline import timeline
 from daxemu.sysfs import attributes, memory
 from daxemu.sysfs import nvdimm_attributes as nd
 from daxemu.sysfs.directory import File
@@ -74,9 +74,8 @@ def crash_states() -> str:
             workload(memory)
         with Recording(directory) as recording:
             result = explore(recording, lambda memory: memory[0] == 0 or memory[64] != 0)
-            drawn = timeline(recording, result.failures, Sites([]))
-    root, rest = re.sub("<title>.*?</title>", "", drawn).split(">", 1)
-    return f"{root} xmlns='http://www.w3.org/2000/svg'>\n<style>{STYLE}</style>\n{rest}\n"
+            drawn = timeline(recording, result.failures)[0].svg(result.failures, Sites([]))
+    return re.sub("<title>.*?</title>", "", drawn)
 
 
 PICTURES = {Path(__file__).parent / "how-to" / "crash-states.svg": crash_states}

@@ -14,7 +14,7 @@ from daxemu.pmem.page import report_page
 from daxemu.pmem.reader import Module, Recording
 from daxemu.pmem.report import as_json, report_text
 from daxemu.pmem.sites import Sites
-from daxemu.pmem.timeline import timeline
+from daxemu.pmem.timeline import around, timeline
 from tests.conftest import require
 from tests.pmem.recordings import LINE, line, make_recording
 
@@ -102,21 +102,80 @@ def test_the_page_needs_nothing_else(failing):
     page = report_page(*failing)
 
     assert {"store", "scroll"} <= {*Tags(page).classes}
+    assert page.index("Failing states") < page.index("<svg") < page.index("Timeline") < page.index("Findings")
     assert not re.search(r"(src|href)=|https?:", page)
     assert "<one>" not in page
     assert "&lt;one&gt;" in page
 
 
+def classes(picture):
+    return Counter(element.get("class") for element in ElementTree.fromstring(picture).iter())
+
+
 def test_the_picture_shows_what_was_on_its_way_when_the_power_failed(failing):
     result, recording = failing
-    picture = ElementTree.fromstring(timeline(recording, result.failures, Sites(recording.modules)))
-    drawn = Counter(element.get("class") for element in picture)
+    picture = timeline(recording, result.failures)[0].svg(result.failures, Sites(recording.modules))
+    drawn = classes(picture)
 
     assert drawn["store"] == 2
     assert drawn["flush"] == drawn["fence"] == drawn["marker"] == 1
     assert (drawn["dirty"], drawn["flying"]) == (2, 1)  # line 0 is never flushed
     assert drawn["missing"] == len(result.failures)
     assert drawn["crash"] == 2 * len(result.failures)  # a line and its number
+
+
+@pytest.fixture
+def long(tmp_path):
+    """A line that is never flushed, a long time before others are."""
+    others = [
+        event
+        for i in range(2000)
+        for event in (("store", LINE * (2 + i % 300), line(f"{i}")), ("flush", LINE * (2 + i % 300), LINE), ("fence",))
+    ]
+    written = [("store", LINE, line("a")), ("fence",), *others, ("store", 0, line("b")), ("flush", 0, 1), ("fence",)]
+    with Recording(make_recording(tmp_path / "r", written)) as recording:
+        yield explore(recording, lambda memory: memory[0] == 0 or memory[LINE] == ord("a"), limit=4), recording
+
+
+def test_of_a_long_recording_only_what_led_to_a_failure_is_drawn(long):
+    result, recording = long
+    failure = result.failures[0]
+    picture = around(recording, failure).svg([failure], Sites([]))
+    drawn = classes(picture)
+
+    assert [line.offset for line in failure.missing] == [LINE]
+    assert drawn["missing"] == drawn["gap"] == 1
+    assert drawn["store"] < 10
+    assert f"event {failure.state.point - 1}, " in picture
+    assert drawn["line"] == drawn["row"]  # each has its name
+
+
+def test_the_missing_lines_are_among_those_of_a_timeline(long):
+    result, recording = long
+    picture, told = timeline(recording, result.failures)
+
+    assert told == f"Events {recording.end - 1000} to {recording.end - 1} of {recording.nr_events}, 200 of 301 lines"
+    assert f">{0:#x}</text>" in picture.svg(result.failures, Sites([]))
+
+
+def test_a_page_of_many_failures_stays_small(tmp_path):
+    written = [event for i in range(1500) for event in (("store", 0, line(f"{i}")), ("fence",))]
+    with Recording(make_recording(tmp_path / "r", written)) as recording:
+        result = explore(recording, lambda memory: memory[0] == 0)
+        page = report_page(result, recording)
+
+    assert len(result.failures) == 1500
+    assert "… and at 1490 more crash points" in page
+    assert "… and at 490 more crash points: --json" in page
+    assert len(page) < 1_000_000
+
+
+def test_markers_that_are_near_each_other_can_be_read(tmp_path):
+    markers = [("marker", text) for text in ("first & foremost", "second", "third")]
+    written = [*markers[:2], ("store", 0, line("a")), ("fence",), markers[2], ("fence",)]
+    with Recording(make_recording(tmp_path / "r", written)) as recording:
+        drawn = ElementTree.fromstring(timeline(recording, [])[0].svg([], Sites([])))
+    assert [e.text for e in drawn.iter() if e.get("class") == "label"] == ["second", "third"]
 
 
 @pytest.mark.parametrize(

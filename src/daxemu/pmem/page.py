@@ -3,46 +3,113 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from daxemu.pmem.report import again_command, failure_text, finding_texts, summary
+from daxemu.pmem.findings import KINDS
+from daxemu.pmem.picture import STYLE, legend
+from daxemu.pmem.report import again_command, failure_text, many, summary
 from daxemu.pmem.sites import Sites
-from daxemu.pmem.timeline import STYLE, legend, timeline
+from daxemu.pmem.timeline import around, timeline
 
 if TYPE_CHECKING:
-    from daxemu.pmem.exploration import Exploration
+    from daxemu.pmem.exploration import CrashFailure, Exploration
     from daxemu.pmem.reader import Recording
 
 __all__ = ["report_page"]
 
-_FAILURES = 50  # more than this nobody can look at
+_DRAWN, _TOLD = 10, 1000  # failures: more than these nobody can look at
+_FINDINGS = 200
 
 _STYLE = """
-:root { color-scheme: light dark }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em; color: #222; background: #fff; overflow-wrap: anywhere }
-pre { background: #f4f4f4; padding: .8em; overflow-x: auto }
-.scroll { overflow-x: auto; border: 1px solid #8888 } .legend span { white-space: nowrap; margin-right: 1em }
-@media (prefers-color-scheme: dark) { body { color: #ddd; background: #181818 } pre { background: #262626 } }
+:root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fff; --block: #f3f3f3 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e2e2e2; --paper: #171717; --block: #242424 } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); overflow-wrap: anywhere;
+  max-width: 90rem; margin: 0 auto; padding: 1.5rem clamp(.8rem, 3vw, 3rem) }
+h1 { font-size: 1.5rem; border-left: .4rem solid var(--fence); padding-left: .8rem }
+h1.good { border-color: var(--marker) } h1.bad { border-color: var(--crash) }
+h2 { font-size: 1.25rem; margin-top: 2rem } h3 { font-size: 1rem; margin: 0 }
+code { font: .875rem/1.5 monospace; white-space: pre-wrap }
+li code { user-select: all; background: var(--block); padding: .1rem .3rem }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem } dt { color: var(--text) } dd { margin: 0 }
+article { border-left: .2rem solid var(--crash); padding-left: .8rem; margin: 1.5rem 0 } article ul { margin: .3rem 0 }
+summary { cursor: pointer } table { border-collapse: collapse } td, th { text-align: left; vertical-align: top }
+td, th { padding: .3rem 1.2rem .3rem 0; border-bottom: 1px solid var(--rule) } small { color: var(--text) }
+.scroll { display: flex; overflow: auto; max-height: 80vh; border: 1px solid var(--rule); font-size: 0 }
+.scroll svg { flex: none } svg.lines { position: sticky; left: 0; background: var(--paper) }
+.legend span, th { white-space: nowrap } .legend span { margin-right: 1rem } .legend line { stroke-width: 2 }
 """
 
 
 def report_page(result: Exploration, recording: Recording) -> str:
     """Return the page."""
     sites = Sites(recording.modules, recording.site_names)
-    failures = result.failures[:_FAILURES]
-    blocks = "".join(
-        f"<pre>{escape(chr(10).join(failure_text(failure, sites, again_command(result, failure))))}</pre>"
-        for failure in failures
+    verdict = "good" if result.ok else "bad"
+    picture, told = timeline(recording, result.failures)
+    return "".join(
+        [
+            "<!DOCTYPE html><html lang=en><meta charset=utf-8>",
+            "<meta name=viewport content='width=device-width, initial-scale=1'>",
+            f"<title>Crash states of {escape(str(recording.path))}</title><style>{STYLE}{_STYLE}</style>",
+            f"<h1 class={verdict if result.states else 'none'}>{escape(summary(result))}</h1>",
+            *_facts(result, recording),
+            *_failures(result, recording, sites),
+            f"<h2>Timeline</h2>{'' if result.failures else legend()}<p>{told}:</p>",
+            f"<div class=scroll>{picture.html(result.failures, sites)}</div>",
+            *_findings(result, sites),
+            "</html>\n",
+        ]
     )
-    findings = escape("\n".join(finding_texts(result.findings, sites)))
-    recorded = shlex.join(recording.command) or str(recording.path)
-    return (
-        "<!DOCTYPE html><html lang=en><meta charset=utf-8>"
-        f"<title>Crash states of {escape(str(recording.path))}</title><style>{_STYLE}{STYLE}</style>"
-        f"<h1>{escape(summary(result))}</h1>"
-        f"<p><code>{escape(recorded)}</code>, checked by <code>{escape(result.check)}</code></p>"
-        f"<h2>Events and lines</h2>{legend()}<div class=scroll>{timeline(recording, failures, sites)}</div>"
-        f"{'<h2>Failing states</h2>' + blocks if blocks else ''}"
-        f"{'<h2>Findings</h2><pre>' + findings + '</pre>' if findings else ''}</html>\n"
-    )
+
+
+def _facts(result: Exploration, recording: Recording) -> Iterator[str]:
+    """What was tried, and on what."""
+    facts = {
+        "Program": shlex.join(recording.command),
+        "Check": result.check,
+        "Recording": str(recording.path),
+    }
+    rows = (f"<dt>{name}</dt><dd><code>{escape(text)}</code></dd>" for name, text in facts.items() if text)
+    yield f"<dl>{''.join(rows)}</dl>"
+
+
+def _failures(result: Exploration, recording: Recording, sites: Sites) -> Iterator[str]:
+    """Those with the fewest missing lines first, each with what was on its way just then."""
+    if not result.failures:
+        return
+    yield f"<h2>Failing states</h2>{legend()}"
+    for failure in result.failures[:_DRAWN]:
+        title, *lines = failure_text(failure, sites)
+        yield f"<article><h3>{escape(title)}</h3><ul>"
+        yield from (f"<li>{escape(line.strip())}</li>" for line in lines)
+        yield f"<li>again: <code>{escape(again_command(result, failure))}</code></li></ul>"
+        yield f"<div class=scroll>{around(recording, failure).html([failure], sites)}</div></article>"
+    others = result.failures[_DRAWN:]
+    if others:
+        yield f"<details><summary>… and at {many(len(others), 'more crash point')}</summary><ul>"
+        yield from (f"<li>{_short(failure, sites)}</li>" for failure in others[:_TOLD])
+        if len(others) > _TOLD:
+            yield f"<li>… and at {many(len(others) - _TOLD, 'more crash point')}: --json has them all</li>"
+        yield "</ul></details>"
+
+
+def _short(failure: CrashFailure, sites: Sites) -> str:
+    title, *lines = failure_text(failure, sites)
+    return f"{escape(title)}<br><small>{escape('; '.join(line.strip() for line in lines[1:3]))}</small>"
+
+
+def _findings(result: Exploration, sites: Sites) -> Iterator[str]:
+    """Kinds of what needs no check to be suspicious, with where it happened."""
+    if not result.findings:
+        return
+    yield "<h2>Findings</h2><table><tr><th>what</th><th>times</th><th>where</th><th>first</th></tr>"
+    for finding in result.findings[:_FINDINGS]:
+        where = escape(sites.where(finding.site, observed=finding.observed).removeprefix(", ").removeprefix(" at "))
+        yield (
+            f"<tr><td>{finding.kind}<br><small>{KINDS[finding.kind]}</small></td><td>{finding.count}</td>"
+            f"<td>{where}</td><td>line {finding.offset:#x}, event {finding.seq}</td></tr>"
+        )
+    yield "</table>"
+    if len(result.findings) > _FINDINGS:
+        yield f"<p>… and {len(result.findings) - _FINDINGS} more: --json has them all</p>"

@@ -13,18 +13,19 @@ if TYPE_CHECKING:
     from daxemu.pmem.findings import Finding
     from daxemu.pmem.reader import Recording
 
-__all__ = ["again_command", "as_json", "failure_text", "finding_texts", "report_text", "summary"]
+__all__ = ["again_command", "as_json", "failure_text", "finding_texts", "many", "report_text", "summary"]
 
 _SHOWN = 10
 
 
-def _many(count: int, what: str) -> str:
+def many(count: int, what: str) -> str:
+    """Return ``1 state``, ``2 states``."""
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def summary(result: Exploration) -> str:
     """One line."""
-    counted = f"{_many(result.states, 'state')} at {_many(result.points, 'crash point')}"
+    counted = f"{many(result.states, 'state')} at {many(result.points, 'crash point')}"
     sampled = f" ({result.sampled} of them sampled)" if result.sampled else ""
     if result.order != "auto":
         sampled += f", order {result.order}"
@@ -45,7 +46,7 @@ def missing_text(line: MissingLine, sites: Sites) -> str:
 def failure_text(failure: CrashFailure, sites: Sites, again: str = "") -> Iterator[str]:
     """A failure in lines: what fails, what is missing, what had been done, how to see it again."""
     yield f"state {failure.state}: {failure.reason}"
-    yield f"  power fails before event {failure.state.point}; failing there: {_many(failure.states, 'state')}"
+    yield f"  power fails before event {failure.state.point}; failing there: {many(failure.states, 'state')}"
     for line in failure.missing[:_SHOWN]:
         yield f"  {missing_text(line, sites)}"
     if len(failure.missing) > _SHOWN:
@@ -63,7 +64,7 @@ def finding_texts(findings: list[Finding], sites: Sites) -> Iterator[str]:
     for finding in findings:
         where = sites.where(finding.site, observed=finding.observed)
         yield (
-            f"{finding.kind}: {_many(finding.count, 'time')}{where}, "
+            f"{finding.kind}: {many(finding.count, 'time')}{where}, "
             f"first line {finding.offset:#x} by event {finding.seq}"
         )
 
@@ -87,7 +88,7 @@ def report_text(result: Exploration, recording: Recording, *, command: bool = Tr
         yield from failure_text(failure, sites, again_command(result, failure) if command else "")
     if len(result.failures) > _SHOWN:
         yield ""
-        yield f"… and at {_many(len(result.failures) - _SHOWN, 'more crash point')}"
+        yield f"… and at {many(len(result.failures) - _SHOWN, 'more crash point')}"
     if result.findings:
         yield ""
         yield from finding_texts(result.findings, sites)
