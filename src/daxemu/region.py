@@ -185,6 +185,9 @@ class DaxRegion(Launcher):
             self._engine._wiring.memories[self._hardware.start].unplugged = False
             self._engine._replace(before, self)
             self._hardware.badblocks.parts = before.badblocks.parts
+            if isinstance(self._hardware, NdRegion) and isinstance(before, NdRegion):
+                self._hardware.dimm.dirty_shutdowns = before.dimm.dirty_shutdowns
+                self._hardware.changed()
             for device in self._children():
                 if device.poison:
                     core.publish(Event("poison", device))
