@@ -191,8 +191,8 @@ class DaxDevice(Launcher):
         with self.engine._operation():
             if self._recorder is not None:
                 raise KernelError(errno.EBUSY, f"{self.name} is being recorded already")
-            if self.engine._recorders:
-                raise KernelError(errno.EBUSY, "another device of the engine is being recorded")
+            for other in self.engine._recorders:
+                raise KernelError(errno.EBUSY, f"{other.name} is being recorded, and one device at a time can be")
             if not self.size or not self._device.registered:
                 raise KernelError(errno.ENXIO, f"{self.name} has no memory to record")
             path = None if directory is None else Path(directory)
@@ -207,13 +207,16 @@ class DaxDevice(Launcher):
         ``policy`` says what survives of each line of 64 bytes that was not flushed and fenced: with
         ``none`` what was durable, with ``all`` the last that was stored; a number is the seed by which
         one of all the contents that it had since is chosen. With eADR (``persistence="cpu_cache"``)
-        all survives. Every mapping is revoked for good, as by ``unplug``, and the device comes back;
-        a recording ends. UsageError: no recording says what is durable, and policy is not ``all``.
+        all survives. Every mapping is revoked for good, as by ``unplug``, and the device comes back. A
+        recording goes on: what came through is durable, and power may fail again. UsageError: no
+        recording says what is durable, and policy is not ``all``.
         """
         with self.engine._operation():
             lost = self._lose_power(policy)
             self.unplug()
             self.replug()
+            if self._recorder is not None:
+                self._recorder.resume()
         call_hook("daxemu_power_failed", device=self)
         return lost
 
@@ -228,7 +231,8 @@ class DaxDevice(Launcher):
             policy = "all"
         if recorder is None and policy != "all":
             raise UsageError(
-                f"nothing tells what of {self.name} is durable: begin with device.record(), or fail with 'all'"
+                f"nothing tells what of {self.name} is durable: record it first, by device.record() or "
+                f"'daxemu device record {self.name}', or fail with 'all'"
             )
         alive = self._device.alive
         if alive:
@@ -245,7 +249,6 @@ class DaxDevice(Launcher):
         for offset, data in left.items():
             lost += os.pread(self._backing.bytes_fd, len(data), offset) != data
             os.pwrite(self._backing.bytes_fd, data, offset)
-        recorder.close()
         return lost
 
     @property
@@ -341,8 +344,12 @@ class DaxDevice(Launcher):
     def _replace(self, device: DevDax) -> None:
         """It has come back as another object of the model."""
         self.region._facades.pop(self._device, None)
+        recorder = self.engine._recorders.pop(self._device, None)
         self._device = device
         self.region._facades[device] = self
+        if recorder is not None:
+            recorder.follow(device)
+            self.engine._recorders[device] = recorder
 
     def destroy(self) -> None:
         """Remove the device, as ``daxctl destroy-device --force`` does: revoke, size 0, delete.

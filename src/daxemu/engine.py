@@ -34,6 +34,7 @@ from daxemu.kernel.region import ALIGNMENTS
 from daxemu.kernel.region import DaxRegion as KernelRegion
 from daxemu.kmsg import Kmsg
 from daxemu.launch.start import Launcher
+from daxemu.plugins import call_hook
 from daxemu.plugins import find_store as find_backend
 from daxemu.plugins import hooks as load_hooks
 from daxemu.region import DaxRegion
@@ -199,18 +200,31 @@ class Engine(Launcher):
         """What is to fail, or to take long."""
         return self._wiring.faults
 
-    def reboot(self, policy: str | int = "none") -> None:
+    def reboot(self, policy: str | int = "none") -> int:
         """Power goes and comes back: each device as after ``DaxDevice.power_fail``, each region as at boot.
 
         Devices that are not recorded keep all that was stored. Devices of a dynamic region are made
-        again as when it was added: one over all of it, or none. Raises what ``power_fail`` does.
+        again as when it was added: one over all of it, or none; a recording of one that is not there again
+        ends. Return how many lines have lost something. Raises what ``power_fail`` does.
         """
+        from daxemu.pmem.domain import survivors
+
         with self._operation():
+            recorded = [device for device in self.devices if device._recorder is not None]
+            survivors(policy)  # it must be one
+            lost = sum(device._lose_power(policy) for device in recorded)
             for device in self.devices:
-                device._lose_power(policy if device._recorder is not None else "all")
+                if device not in recorded:
+                    device._lose_power("all")
             for region in self.regions:
                 region.unplug()
                 region.replug()
+            for recorder in tuple(self._recorders.values()):
+                recorder.resume()
+            back = self.devices
+        for device in back:
+            call_hook("daxemu_power_failed", device=device)
+        return lost
 
     def monitor(self) -> Monitor:
         """Listen for uevents from now on, as with pyudev: ``poll(timeout)``, or iterate."""

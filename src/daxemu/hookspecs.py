@@ -124,4 +124,7 @@ def daxemu_client_detached(engine: Engine, pid: int) -> None:
 
 @hookspec
 def daxemu_power_failed(device: DaxDevice) -> None:
-    """Power went and came back (``DaxDevice.power_fail``): the device is there again, with what survived."""
+    """Power went and came back (``DaxDevice.power_fail``, ``Engine.reboot``).
+
+    The device is there again, with what survived.
+    """

@@ -348,4 +348,5 @@ def test_daxemu_power_failed_is_called_when_the_device_is_back(installed):
         with device.open() as file, file.mmap() as m, device.record():
             m[0:4] = b"lost"
             device.power_fail()
-    assert importlib.import_module("plugin_ear").heard == [("dax0.0", bytes(4))]
+            engine.reboot()
+    assert importlib.import_module("plugin_ear").heard == [("dax0.0", bytes(4))] * 2

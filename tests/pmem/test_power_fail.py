@@ -10,6 +10,7 @@ from daxemu.pmem import Recording
 from daxemu.pmem import format as fmt
 from daxemu.pmem.format import EVENT_PERSIST, EVENT_STORE
 from daxemu.pmem.sites import Sites
+from daxemu.pmem.states import CrashImage
 from tests.pmem.logs import described, events, told
 
 
@@ -86,11 +87,96 @@ def test_with_eadr_everything_survives():
 def test_without_a_recording_nobody_knows_what_is_durable(device):
     with device.open() as file, file.mmap() as m:
         m[0:4] = b"here"
-        with pytest.raises(UsageError, match=r"begin with device.record\(\)"):
+        with pytest.raises(UsageError, match=r"record it first, by device.record\(\)"):
             device.power_fail()
         assert m[0:4] == b"here"
         with pytest.raises(UsageError, match="'most'"):
             device.power_fail("most")
+
+
+def persisted(device, offset, data, then=b""):
+    """Store durably, and behind that what is not flushed."""
+    with device.open() as file, file.mmap() as m:
+        m[offset : offset + len(data)] = data
+        m.persist(offset, len(data))
+        m[offset + 64 : offset + 64 + len(then)] = then
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("provider", ["pmem", "hmem"])
+def test_power_fails_again_and_again_within_one_recording(provider, kept, tmp_path):
+    with Engine() as engine:
+        device = engine.add_region("4M", provider=provider, idle=False).devices[0]
+        with device.record(tmp_path / "rec" if kept else None):
+            persisted(device, 0, b"one", then=b"lost")
+            assert device.power_fail() == 1
+            persisted(device, 128, b"two", then=b"also lost")
+            assert device.power_fail() == 1
+            assert device.power_fail() == 0
+            persisted(device, 256, b"three", then=b"kept")
+            assert device.power_fail("all") == 0
+            persisted(device, 320, b"KEPT")
+            persisted(device, 0, b"ONE", then=b"gone")
+            assert device.power_fail() == 1
+        assert read(device, 0, 4) + read(device, 64, 4) == b"ONE\0" + bytes(4)
+        assert read(device, 128, 4) + read(device, 192, 4) == b"two\0" + bytes(4)
+        assert read(device, 256, 5) + read(device, 320, 4) == b"threeKEPT"
+        if kept:
+            with Recording(tmp_path / "rec") as recording, CrashImage(recording) as image:
+                image.advance(recording.end)
+                assert [offset for offset, _ in image.pending] == []
+                assert bytes(image.view[:384]) == read(device, 0, 384)
+
+
+def test_a_seed_that_loses_something_is_what_is_durable_from_then_on(device):
+    with device.record():
+        for seed in range(8):
+            persisted(device, 0, b"here", then=b"%d" % seed)
+            device.power_fail(seed)
+            left = read(device, 64, 1)
+            assert device.power_fail("none") == 0
+            assert read(device, 64, 1) == left
+
+
+def test_a_recording_goes_on_where_its_device_comes_back(device):
+    with device.record():
+        persisted(device, 0, b"one")
+        device.unplug()
+        device.replug()
+        persisted(device, 128, b"two", then=b"lost")
+        assert device.power_fail() == 1
+    assert read(device, 0, 3) + read(device, 128, 3) == b"onetwo"
+
+
+def test_the_counter_of_unsafe_shutdowns_is_not_for_caches_and_is_kept(device):
+    device.region.unsafe_shutdowns = 3
+    with device.record():
+        persisted(device, 0, b"one", then=b"lost")
+        assert device.power_fail() == 1
+        device.engine.reboot()
+    assert device.region.unsafe_shutdowns == 3
+
+
+def test_a_policy_that_is_none_changes_nothing(device):
+    with device.open() as file, file.mmap() as m, device.record():
+        with pytest.raises(UsageError, match="'most'"):
+            device.engine.reboot("most")
+        m[0:4] = b"here"
+        assert m.read(0, 4) == b"here"
+
+
+def test_a_recording_ends_where_its_device_does_not_come_back(tmp_path):
+    with Engine() as engine:
+        region = engine.add_region("4M", provider="hmem")
+        device = region.create_device("2M")
+        recorder = device.record(tmp_path / "rec")
+        persisted(device, 0, b"one")
+        engine.reboot()
+
+        assert region.devices == []
+        recorder.close()
+        assert told(tmp_path / "rec")[:2] == [("store", 0, 64), ("persist", 0, 3)]
+        region.create_device("4M").record().close()
 
 
 def test_a_reboot_brings_every_region_back_as_at_boot(device):
@@ -99,10 +185,13 @@ def test_a_reboot_brings_every_region_back_as_at_boot(device):
     other.create_device("2M")
     with device.open() as file, file.mmap() as m, device.record():
         m[0:4] = b"lost"
-        engine.reboot()
+        assert engine.reboot() == 1
+        persisted(engine.devices[0], 64, b"saved", then=b"lost")
+        assert engine.reboot() == 1
 
     assert [found.name for found in engine.devices] == ["dax0.0"]
     assert read(engine.devices[0], 0, 4) == bytes(4)
+    assert read(engine.devices[0], 64, 5) == b"saved"
 
 
 def test_a_recording_is_complete_when_it_ends(device, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 from daxemu._core import PmemLog
 from daxemu.pmem import format as fmt
@@ -12,6 +13,7 @@ from daxemu.pmem.writer import pack_header
 __all__ = ["Collector"]
 
 _PAUSE = 0.05  # seconds
+_TRIES = 20
 _MUCH = 32 << 20  # bytes; short recordings stay in memory until they end
 
 
@@ -45,6 +47,33 @@ class Collector:
                 self._why = error.strerror or str(error)
                 self._log.stop(fmt.STOPPED_FULL)
 
+    def catch_up(self) -> tuple[str, int]:
+        """Have all that was recorded until now in the file. Return why it is not, or empty, and where the file ends.
+
+        Events that are being written meanwhile are waited for, but not for ever: their writer may have been killed.
+        """
+        for _ in range(_TRIES):
+            if self._missing or not self._log.held():
+                break
+            self._collect(last=False)
+            time.sleep(_PAUSE if self._log.held() else 0)
+        else:
+            self._collect(last=True)
+        return self._missing, self._log.collected()[1]
+
+    def forget(self) -> int:
+        """Give back the room of all that is in the file; what comes is behind it. Return where that begins."""
+        with self._lock:
+            end = self._log.collected()[1]
+            os.ftruncate(self._fd, 0)
+            os.ftruncate(self._fd, end)
+        return end
+
+    @property
+    def _missing(self) -> str:
+        why = self._why or ("no memory is left for them" if self._log.stopped() == fmt.STOPPED_FULL else "")
+        return why and f"{why}; those before are there"
+
     def finish(self) -> str:
         """End the recording and complete its file. Return why only the first events are in it; empty if all are."""
         self._log.stop(fmt.STOPPED_CLOSED)
@@ -55,5 +84,4 @@ class Collector:
         count, end = self._log.collected()
         os.ftruncate(self._fd, end)
         os.pwrite(self._fd, pack_header(self._size, count), 0)
-        why = self._why or ("no memory is left for them" if self._log.stopped() == fmt.STOPPED_FULL else "")
-        return why and f"{why}; those before are there"
+        return self._missing

@@ -61,6 +61,7 @@ class Recorder:
         self._size = device.size
         self._threads = threading.local()
         self._sources = Sources()
+        self._since = fmt.LOG_HEADER.size  # where in the log's file begins what is not in the base
         self._closed = False
         scanned, every = scan_at(scan)
         with ExitStack() as undo:
@@ -70,11 +71,11 @@ class Recorder:
             self._state = _in_memory("daxemu-recording", SHADOW_OFFSET + self._size, undo)
             self._events = _in_memory("daxemu-events", fmt.LOG_MOST, undo)
             self._modules = _nameless_file(directory, undo)
-            dev, ino = self._backing.identity
             begin = fmt.LOG_HEADER.size
             room = {"tail": begin, "collected": begin, "limit": fmt.LOG_MOST, "held_most": fmt.LOG_HELD}
-            of = {"device_size": self._size, "dev": dev, "ino": ino}
-            os.pwrite(self._state, STATE.pack(**room, **of, scan_at=scanned, scan_every=every), 0)
+            wanted = {"scan_at": scanned, "scan_every": every}
+            os.pwrite(self._state, STATE.pack(**room, **wanted, device_size=self._size), 0)
+            self.follow(device)
             copy_written(self._backing.bytes_fd, 0, self._state, SHADOW_OFFSET, self._size)
             self._base = _file("base", directory, undo)
             os.ftruncate(self._base, self._size)
@@ -123,9 +124,9 @@ class Recorder:
 
     @property
     def _memory(self) -> int:
-        """A descriptor of the device's bytes; -1 if it is gone."""
+        """A descriptor of the device's bytes; -1 if it is gone, or another."""
         backing = self._device.backing
-        return backing.bytes_fd if isinstance(backing, BackingFile) else -1
+        return backing.bytes_fd if isinstance(backing, BackingFile) and self._device.size == self._size else -1
 
     def _look_around(self, event: int, actor: tuple[int, int]) -> None:
         """An event of this type is next: find what was stored elsewhere and not flushed, if that is wanted."""
@@ -176,15 +177,37 @@ class Recorder:
         """What lines that are not safe hold after a power failure. UsageError: no such policy; part is not known."""
         choose = survivors(policy)
         self.observe()
-        if why := self._finish():
-            raise UsageError(f"what is durable is not known, as the recording does not have all events: {why}")
-        log = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
+        why, end = self._collector.catch_up()
+        if why := why or self._missed():
+            raise UsageError(f"what is durable is not known, as the recording lacks events: {why}; end it, begin anew")
+        if end == self._since:
+            return {}
+        log = mmap.mmap(self._file, end, access=mmap.ACCESS_READ)
         image = mmap.mmap(self._base, self._size, access=mmap.ACCESS_COPY)
-        states = CrashStates(image, memoryview(log)[fmt.LOG_HEADER.size :], False)
+        states = CrashStates(image, memoryview(log)[self._since : end], False)
         states.advance(_BEHIND_ALL)
         pending = states.pending()
         states.choose(tuple(choose(len(versions)) for _, versions in pending))
         return {offset: image[offset : offset + LINE_SIZE] for offset, _ in pending}
+
+    def resume(self) -> None:
+        """Power is back: what the device holds is durable, and so recorded. If it has not come back this ends."""
+        if not self._device.registered or self._device.size != self._size:
+            self.close()
+            return
+        self.observe()
+        self._log.persist(0, self._size, *self._actor)
+        if self.directory is None and not self._collector.catch_up()[0]:  # nobody needs what was before
+            os.ftruncate(self._base, 0)
+            os.ftruncate(self._base, self._size)
+            copy_written(self._memory, 0, self._base, 0, self._size)
+            self._since = self._collector.forget()
+
+    def follow(self, device: DevDax) -> None:
+        """The device has come back as another object of the model, with its bytes in another file."""
+        self._device = device
+        for name, number in zip(("dev", "ino"), self._backing.identity, strict=True):
+            os.pwrite(self._state, number.to_bytes(8, "little"), STATE.offset(name))
 
     def close(self) -> None:
         """End the recording. UsageError: the end of the log is missing, as there was no room for it."""
@@ -198,16 +221,15 @@ class Recorder:
             for link in self._links:
                 steps.callback(link.unlink, missing_ok=True)
             self.observe()
-            self._complete(self._finish())
+            self._complete(self._collector.finish() or self._missed())
 
-    def _finish(self) -> str:
-        """Complete the log. Return why it has not all events; empty if it has."""
-        why = self._collector.finish()
+    def _missed(self) -> str:
+        """Why a program could not be recorded; empty if each was."""
         missed = STATE.unpack(os.pread(self._state, STATE.size, 0))["missed"]
-        if missed and not why:
-            room = f"the {format_size(fmt.LOG_MOST)} of addresses that the log takes"
-            why = f"a program could not be recorded ({os.strerror(missed)}), let it have {room} (ulimit -v)"
-        return why
+        if not missed:
+            return ""
+        room = f"the {format_size(fmt.LOG_MOST)} of addresses that the log takes"
+        return f"a program could not be recorded ({os.strerror(missed)}), let it have {room} (ulimit -v)"
 
     def _complete(self, incomplete: str) -> None:
         if self.directory is None:

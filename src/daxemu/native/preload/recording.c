@@ -18,6 +18,7 @@ enum { MOST_MAPPINGS = 16 };
 
 /* The device's mappings, as far as this thread knows them; looked for again when any has changed. */
 struct known {
+	uint64_t ino; /* of the device: it may have been taken out and come back */
 	uint32_t generation;
 	uint32_t count;
 	struct {
@@ -125,9 +126,10 @@ static int note(const struct dx_vma *vma, void *context)
 static const struct known *mappings(void)
 {
 	uint32_t now = __atomic_load_n(&dx_mappings_generation, __ATOMIC_ACQUIRE);
+	uint64_t ino = __atomic_load_n(&dx_recording.state->ino, __ATOMIC_RELAXED);
 	struct known *known = &self.known;
 
-	if (likely(known->generation == now))
+	if (likely(known->generation == now && known->ino == ino))
 		return known;
 	known->count = 0;
 	if (now) {
@@ -137,6 +139,7 @@ static const struct known *mappings(void)
 		errno = saved;
 	}
 	known->generation = now;
+	known->ino = ino;
 	return known;
 }
 
