@@ -34,6 +34,9 @@ DEVICE_VERBS = {
     "inject-poison": "memory breaks (--offset, --length): a touch is SIGBUS",
     "clear-poison": "it is mended: all, or --offset and --length",
     "list-poison": "prints what is broken (--json)",
+    "record": "what is made durable is recorded, of programs that start from now on (--output, --scan)",
+    "stop-recording": "the recording ends, and is complete",
+    "power-fail": "power goes and comes back: what was not durable may be lost (--policy)",
 }
 REGION_VERBS = {
     "unplug": "surprise removal of the region with its devices",
@@ -45,8 +48,11 @@ REGION_VERBS = {
 def _on_device(engine: Engine, name: str, verb: str, **more: Any) -> Any:
     """``driver`` is for bind; ``offset`` and ``length``, sizes in bytes or as texts, are for the verbs of poison.
 
-    list-poison results in the broken parts, each offset and length in bytes.
+    ``directory``, a whole path, and ``scan`` are for record, ``policy`` is for power-fail. list-poison results in
+    the broken parts, each offset and length in bytes; power-fail in how many lines have lost something.
     """
+    if verb == "stop-recording":
+        return _stop_recording(engine, name.removeprefix("/dev/"))
     device: DaxDevice = engine._find_device(name)
     match verb:
         case "bind":
@@ -57,6 +63,10 @@ def _on_device(engine: Engine, name: str, verb: str, **more: Any) -> Any:
             device.clear_poison(**more)
         case "list-poison":
             return device.poison
+        case "power-fail":
+            return device.power_fail(**more)
+        case "record":
+            device.record(**more)
         case "read-only" | "read-write":
             device.read_only = verb == "read-only"
         case "kill" | "revive" | "unbind" | "unplug" | "replug":
@@ -66,10 +76,23 @@ def _on_device(engine: Engine, name: str, verb: str, **more: Any) -> Any:
     return None
 
 
+def _stop_recording(engine: Engine, name: str) -> None:
+    """Also of a device that is there no more."""
+    for device, recorder in engine._recorders.items():
+        if device.name == name:
+            recorder.close()
+            return
+    raise UsageError(f"{name} is not being recorded")
+
+
 def _on_region(engine: Engine, number: int, verb: str) -> None:
     if verb not in REGION_VERBS:
         raise UsageError(f"unknown verb {verb!r}; there are: {', '.join(REGION_VERBS)}")
     getattr(engine._find_region(number), verb)()
+
+
+def _reboot(engine: Engine, policy: str | int) -> int:
+    return engine.reboot(policy)
 
 
 def _add_region(engine: Engine, spec: str) -> list[str]:
@@ -107,6 +130,7 @@ def _remove_fault(engine: Engine, number: int | None = None) -> None:
 COMMANDS: dict[str, Callable[..., Any]] = {
     "device": _on_device,
     "region": _on_region,
+    "reboot": _reboot,
     "add-region": _add_region,
     "add-fault": _add_fault,
     "list-faults": _list_faults,

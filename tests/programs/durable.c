@@ -3,6 +3,7 @@
 #include <libpmem.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -10,6 +11,16 @@
 #include <unistd.h>
 
 static char *base;
+static const char *path;
+static size_t length;
+
+static bool map(void)
+{
+	base = pmem_map_file(path, 0, 0, 0, &length, NULL);
+	if (!base)
+		fprintf(stderr, "%s\n", pmem_errormsg());
+	return base;
+}
 
 static void persist_line(char *at)
 {
@@ -74,6 +85,8 @@ static int step(const char *name, char *at)
 		char told;
 
 		return write(1, "w", 1) != 1 || read(0, &told, 1) != 1;
+	} else if (!strcmp(name, "map-anew")) {
+		return pmem_unmap(base, length) || !map();
 	} else if (!strcmp(name, "kill")) {
 		raise(SIGKILL);
 	}
@@ -82,11 +95,9 @@ static int step(const char *name, char *at)
 
 int main(int argc, char **argv)
 {
-	base = pmem_map_file(argv[1], 0, 0, 0, NULL, NULL);
-	if (!base) {
-		fprintf(stderr, "%s\n", pmem_errormsg());
+	path = argv[1];
+	if (!map())
 		return 1;
-	}
 	for (int i = 2; i < argc; i++)
 		if (step(argv[i], base + 256 * (i - 2)))
 			return 1;

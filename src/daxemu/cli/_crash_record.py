@@ -9,7 +9,7 @@ import click
 
 from daxemu.cli._foreground import environment, run_with
 from daxemu.cli._machine import Machine, describe_devices
-from daxemu.cli._options import MACHINE, declared
+from daxemu.cli._options import MACHINE, SCAN, declared
 from daxemu.errors import UsageError
 from daxemu.pmem.points import parse_scan
 
@@ -18,21 +18,13 @@ if TYPE_CHECKING:
     from daxemu.engine import Engine
     from daxemu.pmem.recorder import Recorder
 
-__all__ = ["SCAN", "record"]
-
-SCAN = click.option(
-    "--scan",
-    metavar="WHICH",
-    help="Where to look for lines that CMD has stored to and not flushed, as a cache may write them back at any time: "
-    "before fences, flushes (and fences), markers, every N-th fence, or none, which is fastest.",
-)
+__all__ = ["record"]
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("-o", "--output", metavar="DIR", required=True, help="The recording: a new directory.")
 @click.option("--device", metavar="NAME", help="What is recorded, where there is more than one device: dax1.0.")
-@SCAN
-@declared(*MACHINE)
+@declared(SCAN, *MACHINE)
 @click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED)
 def record(
     output: str,

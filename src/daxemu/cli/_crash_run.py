@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from daxemu.cli._crash_explore import EXPLORING, explore_and_tell
-from daxemu.cli._crash_record import SCAN
+from daxemu.cli._options import SCAN, declared
 from daxemu.engine import Engine
 from daxemu.errors import UsageError
 from daxemu.pmem.points import Scan, parse_points, parse_scan, scan_for
@@ -24,7 +24,7 @@ __all__ = ["run"]
 @EXPLORING
 @click.option("--size", default="16M", metavar="SIZE", show_default=True, help="Size of /dev/dax0.0.")
 @click.option("--align", default="2M", metavar="SIZE", show_default=True, help="Its alignment: 4K, 2M or 1G.")
-@SCAN
+@declared(SCAN)
 @click.option("--keep", metavar="DIR", help="Keep the recording in a new directory DIR, for 'daxemu crash explore'.")
 @click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(cmd: tuple[str, ...], size: str, align: str, scan: str | None, keep: str | None, **options: Any) -> None:

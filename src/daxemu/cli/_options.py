@@ -13,7 +13,18 @@ if TYPE_CHECKING:
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 
-__all__ = ["DRIVERS", "KERNEL", "KMSG", "MACHINE", "REGION", "SESSION", "Option", "declared", "parse_simply"]
+__all__ = [
+    "DRIVERS",
+    "KERNEL",
+    "KMSG",
+    "MACHINE",
+    "REGION",
+    "SCAN",
+    "SESSION",
+    "Option",
+    "declared",
+    "parse_simply",
+]
 
 
 class Option(NamedTuple):
@@ -44,6 +55,12 @@ MACHINE = (REGION, KERNEL, DRIVERS)
 KMSG = Option("kmsg", "", "Print what the emulated kernel logs to stderr.")
 SESSION = Option(
     "session", "NAME|PATH", "A session that runs, by its name or the path of its directory; its devices are used."
+)
+SCAN = Option(
+    "scan",
+    "WHICH",
+    "Where a recording looks for lines that programs have stored to and not flushed, as a cache may write them back at "
+    "any time: before fences, flushes (and fences), markers, every N-th fence, or none, which is fastest.",
 )
 
 

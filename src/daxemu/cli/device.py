@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
-from daxemu.cli._options import SESSION, declared
+from daxemu.cli._options import SCAN, SESSION, declared
+from daxemu.cli._power import POLICY, describe_loss, parse_policy
 from daxemu.control import DEVICE_VERBS
 from daxemu.errors import UsageError
+from daxemu.pmem.points import parse_scan
 from daxemu.session.client import command as ask
 from daxemu.session.listing import find_session
 
@@ -20,6 +23,8 @@ _OPTIONS_OF = {
     "inject-poison": {"offset", "length"},
     "clear-poison": {"offset", "length"},
     "list-poison": {"json"},
+    "record": {"output", "scan"},
+    "power-fail": {"policy"},
 }
 _VERBS = "\n".join(f"{verb:<14} {text}" for verb, text in DEVICE_VERBS.items())
 _HELP = f"""Have something happen to DEVICEs of a running session, by default the one that this is called in.
@@ -37,6 +42,8 @@ Exit status 2, and a line that says why, for what the kernel refuses.
 @click.option("--offset", metavar="SIZE", help="…-poison: where it begins, 4096 or 2M; by default 0.")
 @click.option("--length", metavar="SIZE", help="…-poison: how much; by default a sector is broken, and all is mended.")
 @click.option("--json", is_flag=True, default=None, help="list-poison: a list of objects, in bytes.")
+@click.option("-o", "--output", metavar="DIR", help="record: a new directory for the recording, for 'daxemu crash'.")
+@declared(SCAN, POLICY)
 @click.argument("verb", type=click.Choice([*DEVICE_VERBS]), metavar="VERB")
 @click.argument("device", nargs=-1, required=True)
 def command(session: str | None, verb: str, device: tuple[str, ...], **options: Any) -> None:
@@ -44,14 +51,35 @@ def command(session: str | None, verb: str, device: tuple[str, ...], **options: 
     given = {name: value for name, value in options.items() if value is not None}
     for name in given.keys() - _OPTIONS_OF.get(verb, set()):
         raise UsageError(f"--{name} is not for '{verb}'; leave it out")
-    if verb == "inject-poison":
-        given = {"offset": "0"} | given
     as_json = given.pop("json", False)
     found = find_session(session)
-    answers = {name: ask(found, "device", name=name, verb=verb, **given) for name in device}
+    arguments = _arguments(verb, given)
+    parts = []
+    for path in device:
+        name = path.removeprefix("/dev/")
+        answer = ask(found, "device", name=name, verb=verb, **arguments)
+        if verb == "power-fail":
+            print(f"{name}: {describe_loss(answer)}")
+        elif verb == "list-poison":
+            parts += [(name, *part) for part in answer]
     if verb == "list-poison":
-        parts = [(name.removeprefix("/dev/"), *part) for name, listed in answers.items() for part in listed]
         _print_poison(parts, as_json=as_json)
+
+
+def _arguments(verb: str, given: dict[str, Any]) -> dict[str, Any]:
+    """As the engine takes them."""
+    match verb:
+        case "inject-poison":
+            return {"offset": "0"} | given
+        case "power-fail":
+            return {"policy": parse_policy(given.get("policy"))}
+        case "record":
+            directory, scan = given.get("output"), given.get("scan")
+            return {
+                "directory": None if directory is None else str(Path(directory).absolute()),
+                "scan": None if scan is None else parse_scan(scan),
+            }
+    return given
 
 
 def _print_poison(parts: list[tuple[str, int, int]], *, as_json: bool) -> None:
