@@ -28,7 +28,7 @@
 #define USERFAULTFD_IOC_NEW _IO(0xaa, 0)
 #endif
 
-enum { PAGE = 4096, MANY = 16 * PAGE, FOUND = 64, LONGEST_WAIT = 1 << 16 };
+enum { PAGE = 4096, MANY = 16 * PAGE, FEW = 2, FOUND = 64, LONGEST_WAIT = 1 << 16 };
 
 /* Headers of today's distributions do not declare these yet. */
 enum { FEATURE_WP_HUGETLBFS_SHMEM = 1 << 12, FEATURE_WP_UNPOPULATED = 1 << 13, FEATURE_WP_ASYNC = 1 << 15 };
@@ -167,7 +167,8 @@ static bool follow(struct dx_pmem_scan *scan, const struct dx_scan_region *regio
 }
 
 /*
- * Protect the pages of a region, and look at those that were not protected. Pages that are not there are left so: to
+ * Look at the pages of a region that are not protected. A few are left so for the next time, as a look costs less than the
+ * fault by which protection ends, and programs come back to where they were; many are protected. Pages that are not there are left so: to
  * protect them would take page tables for all of the device, and each look would go through them. False: the kernel did
  * not note all of the region's stores, as it is new, or has been moved or revoked meanwhile.
  */
@@ -175,7 +176,8 @@ static bool look_at_stored(struct dx_pmem_log *log, struct dx_pmem_scan *scan, c
 			   struct dx_pmem_actor actor)
 {
 	struct page_region found[FOUND];
-	struct scan_argument asked = { .size = sizeof(asked), .flags = SCAN_WP_MATCHING | SCAN_CHECK_WPASYNC,
+	uint64_t flags = scan->protects ? SCAN_WP_MATCHING | SCAN_CHECK_WPASYNC : SCAN_CHECK_WPASYNC;
+	struct scan_argument asked = { .size = sizeof(asked), .flags = flags,
 				       .vec = (uintptr_t)found, .vec_len = FOUND, .category_mask = PAGE_IS_WRITTEN, .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 				       .return_mask = PAGE_IS_WRITTEN, .start = region->start, .end = region->end };
 
@@ -187,6 +189,7 @@ static bool look_at_stored(struct dx_pmem_log *log, struct dx_pmem_scan *scan, c
 		for (long i = 0; i < n; i++) {
 			uint64_t offset = region->offset + (found[i].start - region->start), length = found[i].end - found[i].start;
 
+			scan->nr_pages += length / PAGE;
 			(length <= MANY ? compare : compare_used)(log, memory, offset, offset + length, actor);
 		}
 		if (asked.walk_end <= asked.start)
@@ -270,8 +273,10 @@ static bool look_at_regions(struct dx_pmem_log *log, struct dx_pmem_scan *scan, 
 	bool all = scan->nr < DX_SCAN_REGIONS;
 	uint32_t how = DX_SCANNED_PAGEMAP;
 
+	scan->protects = scan->nr_pages > FEW;
+	scan->nr_pages = 0;
 	for (uint32_t i = 0; i < scan->nr; i++) {
-		if (have_pagemap(scan) && look_at_stored(log, scan, &scan->of[i], memory, actor))
+		if (look_at_stored(log, scan, &scan->of[i], memory, actor))
 			continue;
 		all = false;
 		if (!follow(scan, &scan->of[i]))
@@ -284,7 +289,7 @@ static bool look_at_regions(struct dx_pmem_log *log, struct dx_pmem_scan *scan, 
 void dx_pmem_scan(struct dx_pmem_log *log, struct dx_pmem_scan *scan, int memory, uint32_t generation,
 		  struct dx_pmem_actor actor)
 {
-	int self = syscall(SYS_gettid), saved = errno;
+	int self = actor.thread + 1, saved = errno;
 	bool all;
 
 	if (__atomic_load_n(&log->state->stopped, __ATOMIC_RELAXED) || !begin(scan, self))

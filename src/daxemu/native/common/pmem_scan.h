@@ -27,9 +27,11 @@ struct dx_scan_fd {
 
 /* What a process knows of its own stores. All zero: nothing yet. */
 struct dx_pmem_scan {
-	int holder; /* the thread that is looking */
+	int holder; /* the thread that is looking: its number + 1 */
 	uint32_t generation; /* of the mappings that are known */
 	bool all; /* what pages tell is not enough this time */
+	bool protects; /* this look */
+	uint64_t nr_pages; /* that were stored to, as the last look found */
 	uint64_t swapped; /* how much the machine had swapped out then */
 	struct dx_scan_fd uffd, pagemap;
 	uint32_t nr; /* if there is no more room: perhaps not all are known */

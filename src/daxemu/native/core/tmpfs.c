@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SET_STRING = 1, CREATE = 6, CLOEXEC = 1 };
+enum { SET_STRING = 1, CREATE = 6, CLOEXEC = 1, NOATIME = 0x10 };
 
 static int mount_detached(void)
 {
@@ -28,7 +28,7 @@ static int mount_detached(void)
 	if (syscall(SYS_fsconfig, context, SET_STRING, "huge", "within_size", 0) == 0 &&
 	    syscall(SYS_fsconfig, context, SET_STRING, "size", "0", 0) == 0 &&
 	    syscall(SYS_fsconfig, context, CREATE, NULL, NULL, 0) == 0)
-		mount = syscall(SYS_fsmount, context, CLOEXEC, 0);
+		mount = syscall(SYS_fsmount, context, CLOEXEC, NOATIME);
 	if (mount < 0)
 		mount = -errno;
 	close(context);
