@@ -1,5 +1,6 @@
 """Unmodified programs on PMDK's libraries, recorded."""
 
+import platform
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from daxemu import Engine, UsageError
 from daxemu.pmem import collector
 from daxemu.pmem import format as fmt
 from daxemu.pmem.format import EVENT, EVENT_FENCE, EVENT_PERSIST, EVENT_STORE, LOG_HEADER
+from daxemu.pmem.reader import Recording
 from tests.cli.conftest import until
 from tests.conftest import require_library
 from tests.pmem.logs import described, events, told
@@ -163,6 +165,21 @@ def test_transactions_of_libpmemobj_survive_as_they_should(device, compiled, tmp
         device.power_fail()
     shown = device.run([obj, "/dev/dax0.0", "read"], check=True, capture_output=True, text=True)
     assert shown.stdout == "read: found 7 14\n"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="elsewhere a site is libpmemobj's")
+def test_what_libpmemobj_does_is_told_by_where_the_program_called_it(device, compiled, tmp_path):
+    """Also in transactions that are aborted, which jump out of libpmemobj, and in calls that it makes of itself."""
+    require_library("libpmemobj.h", "libpmemobj-dev")
+    program = compiled("pmdk_obj", "-lpmemobj")
+    ran = [program, "/dev/dax0.0", "create", "set", "7", "abort", "9"]
+    with device.record(tmp_path / "rec"):
+        assert "aborted" in device.run(ran, check=True, capture_output=True, text=True).stdout
+    with Recording(tmp_path / "rec") as recording:
+        (code,) = [module for module in recording.modules if module.path == str(program)]
+        sites = Counter(event.site for event in recording.events() if event.type & EVENT_FENCE)
+    assert [site for site in sites if not code.start <= site < code.end] == []
+    assert len(sites) >= 6  # create, root, add_range, persist, commit, abort, close
 
 
 HIDDEN = """

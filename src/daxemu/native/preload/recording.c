@@ -178,6 +178,14 @@ static uint32_t name_process(void)
 	return next;
 }
 
+/* Where the program called libpmemobj, if that is who called us. */
+static uintptr_t site_in_program(const void *site)
+{
+	bool inside = (uintptr_t)site - dx_pmemobj.start < dx_pmemobj.length;
+
+	return (uintptr_t)(inside && dx_pmemobj_caller ? dx_pmemobj_caller : site);
+}
+
 static bool identify(struct dx_pmem_actor *actor, const void *site)
 {
 	uint32_t name = __atomic_load_n(process, __ATOMIC_RELAXED);
@@ -191,7 +199,7 @@ static bool identify(struct dx_pmem_actor *actor, const void *site)
 		tell_modules();
 		errno = saved;
 	}
-	*actor = (struct dx_pmem_actor){ self.thread, (uintptr_t)site };
+	*actor = (struct dx_pmem_actor){ self.thread, site_in_program(site) };
 	return true;
 }
 
@@ -285,11 +293,12 @@ static void *find_in(const char *path, const char *name)
 
 SLOW void *dx_find_behind(const char *name, const void *site)
 {
+	static const char *const libraries[] = { "libpmem.so.1", "libpmem2.so.1", "libpmemobj.so.1" };
 	void *function = dlsym(RTLD_NEXT, name);
 	Dl_info caller;
 
-	if (!function)
-		function = find_in(strncmp(name, "pmem2_", 6) == 0 ? "libpmem2.so.1" : "libpmem.so.1", name);
+	for (size_t i = 0; !function && i < sizeof(libraries) / sizeof(*libraries); i++)
+		function = find_in(libraries[i], name);
 	if (!function && dladdr(site, &caller))
 		function = find_in(caller.dli_fname, name);
 	if (!function)
