@@ -1,10 +1,16 @@
 """What the doctor finds."""
 
+import errno
+import json
+import os
 import re
+import resource
 import subprocess
 
 import pytest
 
+from daxemu import Engine
+from daxemu._core import scan_lacks
 from daxemu.launch import doctor
 from daxemu.launch.doctor import check_host, check_program, wrapped_functions
 from daxemu.session.session import PRELOAD_LIBRARY
@@ -63,3 +69,36 @@ def test_a_check_that_fails_says_why(monkeypatch, what):
     finding = by_name(check_host())[what]
 
     assert (finding.good, finding.value) == (False, "the sky is falling")
+
+
+def test_how_unflushed_lines_are_found_is_what_a_recording_says(tmp_path):
+    told = by_name(check_host())["unflushed lines"]
+    with Engine() as engine:
+        device = engine.add_region("4M").devices[0]
+        with device.open() as file, file.mmap() as memory, device.record(tmp_path / "rec", scan="fences"):
+            memory.drain()
+    sources = json.loads((tmp_path / "rec" / "meta.json").read_text())["sources"]
+
+    assert ("scan:pagemap" in sources) is (told.good is True)
+    assert ("scan:diff" in sources) is (told.good is None)
+
+
+def test_what_the_kernel_lacks_to_find_them_otherwise_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "scan_lacks", lambda _: ("userfaultfd with WP_ASYNC", errno.EPERM))
+    told = by_name(check_host())["unflushed lines"]
+
+    assert told.good is None
+    assert "no userfaultfd with WP_ASYNC (Operation not permitted)" in told.value
+
+
+def test_the_probe_tries_it():
+    """Nothing of what it needs is there without a descriptor."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fd = os.memfd_create("probed")
+    try:
+        os.ftruncate(fd, 4096)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        assert scan_lacks(fd) == ("/proc/self/pagemap", errno.EMFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(fd)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from daxemu._core import Mapping, sync_mappings
+from daxemu._core import Mapping, scan_lacks, sync_mappings
 from daxemu.backing.tmpfs import TmpfsStore
 from daxemu.launch.elf import Program, find_program, inspect_program
 from daxemu.plugins import registered_stores
@@ -86,6 +86,26 @@ def _revocation() -> str:
     return "works"
 
 
+def _scan() -> Finding:
+    """How recordings find what was stored and not flushed: as they find out themselves."""
+    what = "unflushed lines"
+    try:
+        fd = TmpfsStore().create("daxemu-doctor", mmap.PAGESIZE)
+    except OSError as error:
+        return Finding(what, str(error), False)
+    try:
+        lacks = scan_lacks(fd)
+    finally:
+        os.close(fd)
+    if lacks is None:
+        return Finding(what, "the kernel tells which pages were stored to (userfaultfd WP_ASYNC, PAGEMAP_SCAN)", True)
+    text = (
+        f"found by comparing all of a device at each look: no {lacks[0]} ({os.strerror(lacks[1])}); Linux 6.7 has it, "
+        "unless a container forbids it. Record small devices, or with --scan none"
+    )
+    return Finding(what, text)
+
+
 def _preload() -> str:
     ctypes.CDLL(str(PRELOAD_LIBRARY))
     return f"{PRELOAD_LIBRARY} ({len(wrapped_functions())} functions)"
@@ -109,6 +129,7 @@ def check_host() -> list[Finding]:
         _check("session directory", lambda: str(sessions_root())),
         _check("preload library", _preload),
         _check("revoking mappings", _revocation),
+        _scan(),
     ]
     for store in registered_stores():
         probe = store.probe()

@@ -147,7 +147,10 @@ static bool have_uffd(struct dx_pmem_scan *scan)
 		syscall(SYS_close, device);
 	}
 	if (fd >= 0 && syscall(SYS_ioctl, fd, UFFDIO_API, &api) < 0) {
+		int why = errno;
+
 		syscall(SYS_close, fd);
+		errno = why;
 		fd = -1;
 	}
 	return keep(&scan->uffd, fd);
@@ -155,15 +158,19 @@ static bool have_uffd(struct dx_pmem_scan *scan)
 
 /*
  * Have the kernel tell of stores to these pages from now on. It tells of what a page table maps as one: where that is 2 MiB,
- * each store would be a look at all of them.
+ * each store would be a look at all of them. NULL, or what it cannot do.
  */
-static bool follow(struct dx_pmem_scan *scan, const struct dx_scan_region *region)
+static const char *follow(struct dx_pmem_scan *scan, const struct dx_scan_region *region)
 {
 	struct uffdio_register wanted = { .range = { region->start, region->end - region->start },
 					  .mode = UFFDIO_REGISTER_MODE_WP };
 
 	syscall(SYS_madvise, region->start, region->end - region->start, MADV_NOHUGEPAGE);
-	return have_pagemap(scan) && have_uffd(scan) && syscall(SYS_ioctl, scan->uffd.fd, UFFDIO_REGISTER, &wanted) == 0;
+	if (!have_pagemap(scan))
+		return "/proc/self/pagemap";
+	if (!have_uffd(scan))
+		return "userfaultfd with WP_ASYNC";
+	return syscall(SYS_ioctl, scan->uffd.fd, UFFDIO_REGISTER, &wanted) == 0 ? NULL : "userfaultfd of such a file";
 }
 
 /*
@@ -279,7 +286,7 @@ static bool look_at_regions(struct dx_pmem_log *log, struct dx_pmem_scan *scan, 
 		if (look_at_stored(log, scan, &scan->of[i], memory, actor))
 			continue;
 		all = false;
-		if (!follow(scan, &scan->of[i]))
+		if (follow(scan, &scan->of[i]))
 			how = DX_SCANNED_DIFF;
 	}
 	tell_how(log->state, all || scan->nr < DX_SCAN_REGIONS ? how : DX_SCANNED_DIFF);
@@ -304,6 +311,28 @@ void dx_pmem_scan(struct dx_pmem_log *log, struct dx_pmem_scan *scan, int memory
 		dx_pmem_compare(log, memory, actor);
 	__atomic_compare_exchange_n(&scan->holder, &self, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 	errno = saved;
+}
+
+const char *dx_pmem_scan_lacks(int memory)
+{
+	struct dx_pmem_scan scan = { 0 };
+	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+	struct dx_scan_region region = { (uintptr_t)page, (uintptr_t)page + PAGE, 0 };
+	struct scan_argument asked = { .size = sizeof(asked), .flags = SCAN_CHECK_WPASYNC, .start = region.start, .end = region.end,
+				       .category_mask = PAGE_IS_WRITTEN, .return_mask = PAGE_IS_WRITTEN };
+	const char *lacks;
+	int why;
+
+	if (page == MAP_FAILED)
+		return "a mapping";
+	lacks = follow(&scan, &region);
+	if (!lacks && syscall(SYS_ioctl, scan.pagemap.fd, PAGEMAP_SCAN, &asked) < 0)
+		lacks = "PAGEMAP_SCAN";
+	why = errno;
+	dx_pmem_scan_forget(&scan);
+	munmap(page, PAGE);
+	errno = why;
+	return lacks;
 }
 
 void dx_pmem_scan_all(struct dx_pmem_scan *scan)

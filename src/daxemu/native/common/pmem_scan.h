@@ -62,6 +62,9 @@ static inline bool dx_pmem_scan_due(struct dx_pmem_log *log, uint8_t type)
 void dx_pmem_scan(struct dx_pmem_log *log, struct dx_pmem_scan *scan, int memory, uint32_t generation,
 		  struct dx_pmem_actor actor);
 
+/* What the kernel cannot do that would tell of stores to a file, at least a page of it, and errno why; NULL: it tells. */
+const char *dx_pmem_scan_lacks(int memory);
+
 /* Compare all of the device with what the log knows. */
 void dx_pmem_compare(struct dx_pmem_log *log, int memory, struct dx_pmem_actor actor);
 

@@ -20,5 +20,6 @@ PyObject *dx_find_events(PyObject *self, PyObject *args);
 PyObject *dx_index_log(PyObject *self, PyObject *args);
 PyObject *dx_huge_tmpfs(PyObject *self, PyObject *args);
 PyObject *dx_copy_changes(PyObject *self, PyObject *args);
+PyObject *dx_scan_lacks(PyObject *self, PyObject *args);
 
 #endif

@@ -136,6 +136,8 @@ static PyMethodDef methods[] = {
 	  "copy_changes(source, target, length): make a file equal to another; how many bytes were not." },
 	{ "huge_tmpfs", dx_huge_tmpfs, METH_NOARGS,
 	  "huge_tmpfs(): a descriptor of a tmpfs with huge pages that is mounted nowhere." },
+	{ "scan_lacks", dx_scan_lacks, METH_VARARGS,
+	  "scan_lacks(fd): what the kernel cannot do that would tell of stores to a file, and errno; None: it tells." },
 	{ "find_events", dx_find_events, METH_VARARGS,
 	  "find_events(events, device_size): [(kind, site, count, offset, seq), …] of what a log shows without any check." },
 	{ "index_log", dx_index_log, METH_VARARGS,

@@ -256,3 +256,15 @@ PyType_Spec dx_pmem_log_spec = {
 	.flags = Py_TPFLAGS_DEFAULT,
 	.slots = slots,
 };
+
+PyObject *dx_scan_lacks(PyObject *self, PyObject *args)
+{
+	const char *lacks;
+	int fd;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "i:scan_lacks", &fd))
+		return NULL;
+	lacks = dx_pmem_scan_lacks(fd);
+	return lacks ? Py_BuildValue("si", lacks, errno) : Py_NewRef(Py_None);
+}
