@@ -67,10 +67,11 @@ def test_json_has_the_same(failing):
 
 
 def test_what_was_only_seen_was_stored_before(tmp_path):
-    written = [("store", 0, line("a"), {"site": 0x17, "observed": True}), ("fence",)]
+    written = [("store", 0, line("a"), {"site": 0x17, "observed": True}), ("fence", {"site": 0x18})]
     with Recording(make_recording(tmp_path / "r", written)) as recording:
         result = explore(recording, lambda memory: memory[0] == ord("a"))
         text = "\n".join(report_text(result, recording))
+        assert "power fails before event 2 at 0x18; failing there: 1 state" in text
         assert "missing: event 1, seen at 0x17" in text
         assert "never flushed: 1 time, seen at 0x17" in text
         assert as_json(result, recording)["findings"][0]["observed"]

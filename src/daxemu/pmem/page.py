@@ -80,7 +80,7 @@ def _failures(result: Exploration, recording: Recording, sites: Sites) -> Iterat
         return
     yield f"<h2>Failing states</h2>{legend()}"
     for failure in result.failures[:_DRAWN]:
-        title, *lines = failure_text(failure, sites)
+        title, *lines = failure_text(failure, recording, sites)
         yield f"<article><h3>{escape(title)}</h3><ul>"
         yield from (f"<li>{escape(line.strip())}</li>" for line in lines)
         yield f"<li>again: <code>{escape(again_command(result, failure))}</code></li></ul>"
@@ -88,15 +88,15 @@ def _failures(result: Exploration, recording: Recording, sites: Sites) -> Iterat
     others = result.failures[_DRAWN:]
     if others:
         yield f"<details><summary>… and at {many(len(others), 'more crash point')}</summary><ul>"
-        yield from (f"<li>{_short(failure, sites)}</li>" for failure in others[:_TOLD])
+        yield from (f"<li>{_short(failure, recording, sites)}</li>" for failure in others[:_TOLD])
         if len(others) > _TOLD:
             yield f"<li>… and at {many(len(others) - _TOLD, 'more crash point')}: --json has them all</li>"
         yield "</ul></details>"
 
 
-def _short(failure: CrashFailure, sites: Sites) -> str:
-    title, *lines = failure_text(failure, sites)
-    return f"{escape(title)}<br><small>{escape('; '.join(line.strip() for line in lines[1:3]))}</small>"
+def _short(failure: CrashFailure, recording: Recording, sites: Sites) -> str:
+    title, *lines = failure_text(failure, recording, sites)
+    return f"{escape(title)}<br><small>{escape('; '.join(line.strip() for line in lines[:2]))}</small>"
 
 
 def _findings(result: Exploration, sites: Sites) -> Iterator[str]:

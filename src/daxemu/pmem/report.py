@@ -43,10 +43,16 @@ def missing_text(line: MissingLine, sites: Sites) -> str:
     return f"line {line.offset:#x} {holds}; missing: event {line.seq}{where}"
 
 
-def failure_text(failure: CrashFailure, sites: Sites, again: str = "") -> Iterator[str]:
+def _site(failure: CrashFailure, recording: Recording) -> int:
+    """Where the program was when the power failed; 0 at the end."""
+    return next((event.site for event in recording.events(failure.state.point)), 0)
+
+
+def failure_text(failure: CrashFailure, recording: Recording, sites: Sites, again: str = "") -> Iterator[str]:
     """A failure in lines: what fails, what is missing, what had been done, how to see it again."""
     yield f"state {failure.state}: {failure.reason}"
-    yield f"  power fails before event {failure.state.point}; failing there: {many(failure.states, 'state')}"
+    where = ", at the end" if failure.state.point == recording.end else sites.where(_site(failure, recording))
+    yield f"  power fails before event {failure.state.point}{where}; failing there: {many(failure.states, 'state')}"
     for line in failure.missing[:_SHOWN]:
         yield f"  {missing_text(line, sites)}"
     if len(failure.missing) > _SHOWN:
@@ -85,7 +91,7 @@ def report_text(result: Exploration, recording: Recording, *, command: bool = Tr
     yield summary(result) + f" ({result.states / max(result.seconds, 1e-9):.0f} states/s)"
     for failure in result.failures[:_SHOWN]:
         yield ""
-        yield from failure_text(failure, sites, again_command(result, failure) if command else "")
+        yield from failure_text(failure, recording, sites, again_command(result, failure) if command else "")
     if len(result.failures) > _SHOWN:
         yield ""
         yield f"… and at {many(len(result.failures) - _SHOWN, 'more crash point')}"
@@ -111,6 +117,7 @@ def as_json(result: Exploration, recording: Recording) -> dict[str, Any]:
             {
                 "state": str(failure.state),
                 "point": failure.state.point,
+                "site": sites.name(_site(failure, recording)),
                 "reason": failure.reason,
                 "states": failure.states,
                 "markers": [*failure.markers],
