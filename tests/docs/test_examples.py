@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import DOCS, ROOT, Block, all_blocks, blocks, commands, pages
+from tests.docs.pages import README, ROOT, Block, all_blocks, blocks, commands, pages
 
 _OUTPUT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 _NEXT = "\x1e"
 
 
 def _name(page: Path) -> str:
-    return str(page.relative_to(DOCS))
+    return str(page.relative_to(ROOT))
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def _is_installed(program: str | None) -> bool:
 
 
 @pytest.mark.parametrize(
-    "page", sorted({block.page for block in all_blocks() if block.language == "console"}), ids=_name
+    "page", [README, *sorted({block.page for block in all_blocks() if block.language == "console"})], ids=_name
 )
 def test_commands_of_page(page, tmp_path):
     """They run one after the other in one shell, beside the page's files; output that is shown is checked."""
@@ -68,7 +68,7 @@ def test_commands_of_page(page, tmp_path):
     )
     answers = _run(["bash", "-c", script], tmp_path, stdin=subprocess.DEVNULL).stdout.split(_NEXT)
     for command, output, status in zip(shown, answers[0::2], [*answers[1::2], "none"], strict=False):
-        where = f"{page.relative_to(DOCS)}:{command.line}: $ {command.text}\n{output}"
+        where = f"{page.relative_to(ROOT)}:{command.line}: $ {command.text}\n{output}"
         assert status == command.status, f"exit status {status}: {where}"
         if command.output:
             assert doctest.OutputChecker().check_output(command.output, output, _OUTPUT), where
@@ -106,7 +106,7 @@ def test_example(name, tmp_path):
     _pytest(tmp_path / name, "-W", "error")
 
 
-@pytest.mark.parametrize("page", pages(), ids=_name)
+@pytest.mark.parametrize("page", [README, *pages()], ids=_name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if "://" in target:
