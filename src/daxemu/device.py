@@ -184,15 +184,17 @@ class DaxDevice(Launcher):
         at the end, and before events as ``scan`` says: ``fences`` (the default where there is a directory),
         ``flushes`` (these too), ``markers``, every N-th fence, or ``none``, which is fastest.
 
-        EBUSY: it is recorded already. ENXIO: it has no memory. UsageError: the directory exists; no such scan.
+        EBUSY: it is recorded already, or four others are. ENXIO: it has no memory. UsageError: the
+        directory exists; no such scan.
         """
+        from daxemu.pmem.format import RECORDINGS_MOST
         from daxemu.pmem.recorder import Recorder
 
         with self.engine._operation():
             if self._recorder is not None:
                 raise KernelError(errno.EBUSY, f"{self.name} is being recorded already")
-            for other in self.engine._recorders:
-                raise KernelError(errno.EBUSY, f"{other.name} is being recorded, and one device at a time can be")
+            if len(self.engine._recorders) == RECORDINGS_MOST:
+                raise KernelError(errno.EBUSY, f"{RECORDINGS_MOST} devices are being recorded, and no more can be")
             if not self.size or not self._device.registered:
                 raise KernelError(errno.ENXIO, f"{self.name} has no memory to record")
             path = None if directory is None else Path(directory)

@@ -91,6 +91,11 @@ class DaxMapping(Mapping):
     def _recorder(self) -> Recorder | None:
         return self._engine._recorders.get(self._device) if self._engine is not None else None
 
+    @property
+    def _recorders(self) -> tuple[Recorder, ...]:
+        """Of all devices: a fence is one for whatever its thread has flushed."""
+        return tuple(self._engine._recorders.values()) if self._engine is not None else ()
+
     def flush(self, offset: int = 0, length: int | None = None) -> None:
         """Flush the cache lines of a range, by default of all (clwb): once this thread drains, they are durable.
 
@@ -104,16 +109,17 @@ class DaxMapping(Mapping):
 
     def drain(self) -> None:
         """Wait for the flushes of this thread (sfence): what they were of is durable from here on."""
-        recorder = self._recorder
-        if recorder is not None:
+        for recorder in self._recorders:
             recorder.fence()
 
     def persist(self, offset: int = 0, length: int | None = None) -> None:
         """``flush`` and ``drain``: the range is durable from here on."""
         amount = self._amount(offset, length)
-        recorder = self._recorder
-        if recorder is not None:
-            recorder.persist(self, offset, amount, self._start)
+        for recorder in self._recorders:
+            if recorder is self._recorder:
+                recorder.persist(self, offset, amount, self._start)
+            elif recorder.flushed:
+                recorder.fence()
 
     def _amount(self, offset: int, length: int | None) -> int:
         amount = len(self) - offset if length is None else length

@@ -219,6 +219,49 @@ def test_one_recording_at_a_time_in_a_directory_of_its_own(device, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
+def test_devices_are_recorded_each_for_itself_and_a_fence_is_one_for_all(tmp_path):
+    with Engine() as engine:
+        first, second = (engine.add_region("2M").devices[0] for _ in range(2))
+        with first.open() as one, second.open() as two, one.mmap() as m, two.mmap() as n:
+            recorders = [device.record(tmp_path / device.name) for device in (first, second)]
+            m[0:1] = b"m"
+            m.flush(0, 1)
+            n[64:65] = b"n"
+            n.persist(64, 1)
+            n.persist(64, 1)
+            m[128:129] = b"l"
+            n.drain()
+            for recorder in recorders:
+                recorder.close()
+    assert told(tmp_path / "dax0.0") == [("store", 0, 64), ("flush", 0, 1), "fence", ("store", 128, 64), "fence"]
+    assert told(tmp_path / "dax1.0") == [("store", 64, 64), ("persist", 64, 1), ("persist", 64, 1), "fence"]
+
+
+def test_a_reboot_takes_from_every_device_what_was_not_durable():
+    with Engine() as engine:
+        for _ in range(2):
+            engine.add_region("2M").devices[0].record()
+        for device in engine.devices:
+            persisted(device, 0, b"safe", then=b"lost")
+        assert engine.reboot() == 2
+        for device in engine.devices:
+            assert read(device, 0, 68) == b"safe".ljust(68, b"\0")
+            persisted(device, 0, b"next", then=b"lost")
+        assert engine.devices[1].power_fail() == 1
+        assert read(engine.devices[0], 64, 4) == b"lost"
+
+
+def test_so_many_devices_are_recorded_at_a_time(tmp_path):
+    with Engine() as engine:
+        devices = [engine.add_region("2M").devices[0] for _ in range(5)]
+        recorders = [device.record() for device in devices[:4]]
+        with pytest.raises(KernelError, match="4 devices are being recorded"):
+            devices[4].record(tmp_path / "rec")
+        assert not (tmp_path / "rec").exists()
+        recorders[1].close()
+        devices[4].record().close()
+
+
 def test_flushes_of_what_was_not_changed_store_nothing(device, tmp_path):
     rng = random.Random(5)
     with device.open() as file, file.mmap() as m, device.record(tmp_path / "rec"):

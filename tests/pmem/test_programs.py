@@ -36,6 +36,18 @@ def record(device, directory, *command):
     return told(directory)
 
 
+def test_a_program_on_two_devices_is_recorded_on_both(compiled, tmp_path):
+    require_library("libpmem.h", "libpmem-dev")
+    with Engine() as engine:
+        recorders = [engine.add_region("4M").devices[0].record(tmp_path / name, scan="none") for name in "abc"]
+        engine.run([compiled("two_devices", "-lpmem"), "/dev/dax1.0", "/dev/dax2.0"], check=True)
+        for recorder in recorders:
+            recorder.close()
+    assert told(tmp_path / "b") == [("store", 0, 64), ("flush", 0, 1), "fence"]
+    assert told(tmp_path / "c") == [("store", 0, 64), ("persist", 0, 1), ("store", 64, 64), ("persist", 64, 1)]
+    assert told(tmp_path / "a") == []
+
+
 STEPS = {
     "persist": [("store", 0, 64), ("persist", 0, 1)],
     "deep": [("store", 0, 64), ("persist", 0, 1)],

@@ -51,6 +51,8 @@ def command(session: str | None, verb: str, device: tuple[str, ...], **options: 
     given = {name: value for name, value in options.items() if value is not None}
     for name in given.keys() - _OPTIONS_OF.get(verb, set()):
         raise UsageError(f"--{name} is not for '{verb}'; leave it out")
+    if "output" in given and len(device) > 1:
+        raise UsageError(f"--output {given['output']} is for one recording; record each device by a command of its own")
     as_json = given.pop("json", False)
     found = find_session(session)
     arguments = _arguments(verb, given)

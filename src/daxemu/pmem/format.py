@@ -27,6 +27,7 @@ __all__ = [
     "LOG_MAGIC",
     "LOG_MOST",
     "LOG_VERSION",
+    "RECORDINGS_MOST",
     "SCANNED_DIFF",
     "SCANNED_PAGEMAP",
     "SHADOW_OFFSET",
@@ -128,6 +129,7 @@ STATE_SHARED = 2
 STATE_LOCKS_OFFSET = 1024
 STATE_NR_LOCKS = 512
 SHADOW_OFFSET = 4096
+RECORDINGS_MOST = 4  # devices of a session that are recorded at the same time
 LOG_MOST = 1 << 36  # bytes, in memory only until they are collected
 LOG_HELD = 1 << 30  # bytes in memory, about: who writes faster than the file takes them has to wait
 LOG_PADDING = 8  # bytes: a payload takes a multiple of it
@@ -139,7 +141,7 @@ EVENT_UNFINISHED = 0x80
 CONSTANTS = {
     name: value
     for name, value in list(globals().items())
-    if name.startswith(("LOG_", "LINE_", "EVENT_", "STATE_", "STOPPED_", "SHADOW_", "SCANNED_"))
+    if name.startswith(("LOG_", "LINE_", "EVENT_", "STATE_", "STOPPED_", "SHADOW_", "SCANNED_", "RECORDINGS_"))
     and isinstance(value, int)
 }
 

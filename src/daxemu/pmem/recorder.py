@@ -36,8 +36,8 @@ __all__ = ["Recorder", "persistence_domain"]
 
 _CHUNK = 1 << 20
 _BEHIND_ALL = (1 << 64) - 1  # events
-# Names in the session's directory: programs that start while these are there take part.
-_STATE, _EVENTS, _MODULES = "record.state", "record.events", "record.modules"
+# In the session's directory, as ``record0.state``: programs that start while these are there take part.
+_STATE, _EVENTS, _MODULES = "state", "events", "modules"
 
 
 def persistence_domain(device: DevDax) -> str:
@@ -102,9 +102,11 @@ class Recorder:
     def _link(self, undo: ExitStack) -> list[Path]:
         """Have programs find it: those that the session starts, from now on."""
         session = Path(self._engine.environ()["DAXEMU_SESSION"])
+        taken = {other.number for other in self._engine._recorders.values()}
+        self.number: int = min({*range(fmt.RECORDINGS_MOST)} - taken)
         links = []
         for name, fd in ((_MODULES, self._modules), (_EVENTS, self._events), (_STATE, self._state)):
-            link = session / name
+            link = session / f"record{self.number}.{name}"
             link.symlink_to(f"/proc/{os.getpid()}/fd/{fd}")
             undo.callback(link.unlink, missing_ok=True)
             links.append(link)
@@ -132,6 +134,11 @@ class Recorder:
         """An event of this type is next: find what was stored elsewhere and not flushed, if that is wanted."""
         self._log.scan(self._memory, event, *actor)
 
+    @property
+    def flushed(self) -> bool:
+        """Has this thread flushed something since its last fence?"""
+        return getattr(self._threads, "flushed", False)
+
     def flush(self, mapping: DaxMapping, offset: int, length: int, start: int) -> None:
         """Record that bytes of a mapping, which begins ``start`` bytes into the device, are flushed."""
         if not self._closed and length:
@@ -139,6 +146,7 @@ class Recorder:
             self._look(mapping, offset, length, start, actor)
             self._look_around(fmt.EVENT_FLUSH, actor)
             self._log.flush(start + offset, length, *actor)
+            self._threads.flushed = True
 
     def persist(self, mapping: DaxMapping, offset: int, length: int, start: int) -> None:
         """Record ``flush`` and ``fence`` of one call."""
@@ -147,6 +155,7 @@ class Recorder:
             self._look(mapping, offset, length, start, actor)
             self._look_around(fmt.EVENT_PERSIST, actor)
             self._log.persist(start + offset, length, *actor)
+            self._threads.flushed = False
 
     def _look(self, mapping: DaxMapping, offset: int, length: int, start: int, actor: tuple[int, int]) -> None:
         first = offset // LINE_SIZE * LINE_SIZE
@@ -160,6 +169,7 @@ class Recorder:
             actor = self._actor
             self._look_around(fmt.EVENT_FENCE, actor)
             self._log.fence(*actor)
+            self._threads.flushed = False
 
     def marker(self, text: str) -> None:
         """Note a text at this place of the recording. EMSGSIZE: it has more than 65535 bytes."""

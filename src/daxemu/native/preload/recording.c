@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Part in a recording: which addresses are the device's, which thread this is. Nothing here where none is under way. */
+/* Part in recordings: which addresses are which device's, which thread this is. Nothing here where none is under way. */
 #include "preload.h"
 
 #include <dlfcn.h>
@@ -11,25 +11,36 @@
 #include "pmem_turn.h"
 #include "recording.h"
 
-struct dx_pmem_log dx_recording;
-static struct dx_pmem_scan own_stores;
+/* Of one device. */
+struct recording {
+	struct dx_pmem_log log;
+	struct dx_pmem_scan own_stores;
+	char number; /* a digit, by which its files are known */
+};
+
+static struct recording recordings[DX_RECORDINGS_MOST];
+uint32_t dx_nr_recordings;
 
 enum { MOST_MAPPINGS = 16 };
 
-/* The device's mappings, as far as this thread knows them; looked for again when any has changed. */
+/* Mappings of devices that are recorded, as far as this thread knows them; looked for again when any has changed. */
 struct known {
-	uint64_t ino; /* of the device: it may have been taken out and come back */
+	uint64_t files; /* of the devices: one may have been taken out and come back */
 	uint32_t generation;
+	uint32_t devices; /* the recordings whose device is mapped, as bits */
 	uint32_t count;
 	struct {
 		uintptr_t start, end;
 		uint64_t offset;
-	} of[MOST_MAPPINGS];
+		uint32_t of;
+	} mapping[MOST_MAPPINGS];
 };
 
 struct actor {
 	uint32_t process; /* 0: has no number yet */
-	uint16_t thread;
+	uint32_t named; /* the recordings in which it has a number, as bits */
+	uint32_t flushed; /* those in which it has flushed something since its last fence */
+	uint16_t thread[DX_RECORDINGS_MOST];
 	bool inside;
 	struct known known;
 };
@@ -40,19 +51,21 @@ static __thread struct actor self __attribute__((tls_model("initial-exec")));
 static uint32_t fallback, *process = &fallback;
 static uint32_t nr_processes;
 
-static int open_of_session(const char *name)
+static int open_of_session(char number, const char *what)
 {
-	char path[PATH_MAX + 32];
+	char path[PATH_MAX + 32], *end;
 
 	memcpy(path, dx_session.directory, dx_session.directory_length);
-	strcpy(path + dx_session.directory_length, name);
+	end = stpcpy(path + dx_session.directory_length, "/record0.");
+	end[-2] = number;
+	strcpy(end, what);
 	return dx_real.open(path, O_RDWR | O_CLOEXEC | O_APPEND);
 }
 
 /* Where this program's code lies, for whoever wants to know what its call sites are. */
-static void tell_modules(void)
+static void tell_modules(char number)
 {
-	int to = open_of_session("/record.modules"), from = dx_real.open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	int to = open_of_session(number, "modules"), from = dx_real.open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
 	char buffer[4096];
 	ssize_t n;
 
@@ -76,62 +89,88 @@ static bool notice_forks(void)
 	return madvise(page, sizeof(*process), MADV_WIPEONFORK) == 0;
 }
 
-void dx_record_attach(void)
+static void attach(char number)
 {
-	int saved = errno, state = open_of_session("/record.state"), events;
+	struct recording *recording = &recordings[dx_nr_recordings];
+	int state = open_of_session(number, "state"), events;
 
-	if (state < 0) {
-		errno = saved;
+	if (state < 0)
 		return;
-	}
-	events = open_of_session("/record.events");
+	events = open_of_session(number, "events");
 	if (events >= 0) {
-		dx_pmem_attach(&dx_recording, state, events);
-		dx_recording.patient = true;
-		dx_recording.may_be_alone = notice_forks() && dx_pmem_may_be_alone();
+		dx_nr_recordings += dx_pmem_attach(&recording->log, state, events) == 0;
+		recording->log.patient = true;
+		recording->number = number;
 		close(events);
 	}
 	close(state);
+}
+
+void dx_record_attach(void)
+{
+	int saved = errno;
+	bool may_be_alone;
+
+	for (char number = '0'; number < '0' + DX_RECORDINGS_MOST; number++)
+		attach(number);
+	may_be_alone = dx_nr_recordings && notice_forks() && dx_pmem_may_be_alone();
+	for (uint32_t i = 0; i < dx_nr_recordings; i++)
+		recordings[i].log.may_be_alone = may_be_alone;
 	errno = saved;
 }
 
 __attribute__((destructor)) static void leave(void)
 {
-	if (dx_records() && self.known.count)
-		tell_modules(); /* also those that were loaded late */
+	for (uint32_t i = 0; i < dx_nr_recordings; i++)
+		if (self.known.devices & 1U << i)
+			tell_modules(recordings[i].number); /* also those that were loaded late */
+}
+
+static void forget_stores(void)
+{
+	for (uint32_t i = 0; i < dx_nr_recordings; i++)
+		dx_pmem_scan_forget(&recordings[i].own_stores);
 }
 
 void dx_record_forked(void)
 {
 	__atomic_store_n(process, 0, __ATOMIC_RELAXED);
-	dx_pmem_scan_forget(&own_stores);
+	forget_stores();
 }
 
 static int note(const struct dx_vma *vma, void *context)
 {
-	const struct pmem_state *state = dx_recording.state;
 	struct known *known = context;
-	uint64_t length = vma->end - vma->start;
 
-	if (!dx_pmem_is_mapped(state, vma))
-		return 0;
-	if (length > state->device_size - vma->offset)
-		length = state->device_size - vma->offset;
-	known->of[known->count].start = vma->start;
-	known->of[known->count].end = vma->start + length;
-	known->of[known->count].offset = vma->offset;
-	return ++known->count == MOST_MAPPINGS;
+	for (uint32_t i = 0; i < dx_nr_recordings; i++) {
+		const struct pmem_state *state = recordings[i].log.state;
+		uint64_t length = vma->end - vma->start;
+
+		if (!dx_pmem_is_mapped(state, vma))
+			continue;
+		if (length > state->device_size - vma->offset)
+			length = state->device_size - vma->offset;
+		known->mapping[known->count].start = vma->start;
+		known->mapping[known->count].end = vma->start + length;
+		known->mapping[known->count].offset = vma->offset;
+		known->mapping[known->count].of = i;
+		known->devices |= 1U << i;
+		return ++known->count == MOST_MAPPINGS;
+	}
+	return 0;
 }
 
 static const struct known *mappings(void)
 {
 	uint32_t now = __atomic_load_n(&dx_mappings_generation, __ATOMIC_ACQUIRE);
-	uint64_t ino = __atomic_load_n(&dx_recording.state->ino, __ATOMIC_RELAXED);
 	struct known *known = &self.known;
+	uint64_t files = 0;
 
-	if (likely(known->generation == now && known->ino == ino))
+	for (uint32_t i = 0; i < dx_nr_recordings; i++)
+		files += __atomic_load_n(&recordings[i].log.state->ino, __ATOMIC_RELAXED) << i;
+	if (likely(known->generation == now && known->files == files))
 		return known;
-	known->count = 0;
+	known->count = known->devices = 0;
 	if (now) {
 		int saved = errno;
 
@@ -139,7 +178,7 @@ static const struct known *mappings(void)
 		errno = saved;
 	}
 	known->generation = now;
-	known->ino = ino;
+	known->files = files;
 	return known;
 }
 
@@ -149,7 +188,7 @@ bool dx_recorded(const void *at, size_t length)
 	const struct known *known = mappings();
 
 	for (uint32_t i = 0; i < known->count; i++)
-		if (start < known->of[i].end && start + length > known->of[i].start)
+		if (start < known->mapping[i].end && start + length > known->mapping[i].start)
 			return true;
 	return false;
 }
@@ -174,7 +213,7 @@ static uint32_t name_process(void)
 	if (!__atomic_compare_exchange_n(process, &name, next, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		return name;
 	if (next > 1)
-		dx_pmem_scan_forget(&own_stores);
+		forget_stores();
 	return next;
 }
 
@@ -186,46 +225,52 @@ static uintptr_t site_in_program(const void *site)
 	return (uintptr_t)(inside && dx_pmemobj_caller ? dx_pmemobj_caller : site);
 }
 
-static bool identify(struct dx_pmem_actor *actor, const void *site)
+static bool identify(struct dx_pmem_actor *actor, uint32_t of, const void *site)
 {
 	uint32_t name = __atomic_load_n(process, __ATOMIC_RELAXED);
 
-	if (unlikely(!name || self.process != name)) {
+	if (unlikely(!name || self.process != name || !(self.named & 1U << of))) {
 		int saved = errno;
 
-		if (!dx_pmem_new_thread(&dx_recording, &self.thread))
+		if (!name || self.process != name) {
+			self.process = name ? name : name_process();
+			self.named = 0;
+		}
+		if (!dx_pmem_new_thread(&recordings[of].log, &self.thread[of]))
 			return false;
-		self.process = name ? name : name_process();
-		tell_modules();
+		self.named |= 1U << of;
+		tell_modules(recordings[of].number);
 		errno = saved;
 	}
-	*actor = (struct dx_pmem_actor){ self.thread, site_in_program(site) };
+	*actor = (struct dx_pmem_actor){ self.thread[of], site_in_program(site) };
 	return true;
 }
 
 void dx_record_dropped(void)
 {
-	dx_pmem_scan_all(&own_stores);
+	for (uint32_t i = 0; i < dx_nr_recordings; i++)
+		dx_pmem_scan_all(&recordings[i].own_stores);
 }
 
 /*
  * An event of this type is next, which flushes LENGTH bytes at AT: find what was stored elsewhere and not flushed, if that
  * is wanted.
  */
-static void look_around(uint8_t type, const void *at, uint64_t offset, size_t length, struct dx_pmem_actor actor)
+static void look_around(struct recording *recording, uint8_t type, const void *at, uint64_t offset, size_t length,
+			struct dx_pmem_actor actor)
 {
-	const struct pmem_state *state = dx_recording.state;
+	const struct pmem_state *state = recording->log.state;
 	struct table_device device;
 	int memory, saved;
 
-	if (!dx_pmem_scan_due(&dx_recording, type))
+	if (!dx_pmem_scan_due(&recording->log, type))
 		return;
 	saved = errno;
 	if (length)
-		dx_pmem_observe(&dx_recording, at, offset, length, actor);
+		dx_pmem_observe(&recording->log, at, offset, length, actor);
 	if (dx_table_device_by_file(dx_session.table, state->dev, state->ino, &device) && (device.flags & DX_DEVICE_ALIVE) &&
 	    (memory = dx_backing(&device)) >= 0)
-		dx_pmem_scan(&dx_recording, &own_stores, memory,
+		dx_pmem_scan(&recording->log, &recording->own_stores, memory,
 			     __atomic_load_n(&dx_mappings_generation, __ATOMIC_ACQUIRE), actor);
 	errno = saved;
 }
@@ -237,26 +282,36 @@ void dx_record_flush(const void *at, size_t length, const void *site)
 	struct dx_pmem_actor actor;
 
 	for (uint32_t i = 0; i < known->count; i++) {
-		uintptr_t from = start > known->of[i].start ? start : known->of[i].start;
-		uintptr_t to = end < known->of[i].end ? end : known->of[i].end;
+		uintptr_t from = start > known->mapping[i].start ? start : known->mapping[i].start;
+		uintptr_t to = end < known->mapping[i].end ? end : known->mapping[i].end;
+		uint64_t offset = known->mapping[i].offset + (from - known->mapping[i].start);
+		struct recording *recording = &recordings[known->mapping[i].of];
 
-		uint64_t offset = known->of[i].offset + (from - known->of[i].start);
-
-		if (from >= to || !identify(&actor, site))
+		if (from >= to || !identify(&actor, known->mapping[i].of, site))
 			continue;
-		look_around(DX_EVENT_FLUSH, (const char *)from, offset, to - from, actor);
-		dx_pmem_flush(&dx_recording, (const char *)from, offset, to - from, actor);
+		look_around(recording, DX_EVENT_FLUSH, (const char *)from, offset, to - from, actor);
+		dx_pmem_flush(&recording->log, (const char *)from, offset, to - from, actor);
+		self.flushed |= 1U << known->mapping[i].of;
+	}
+}
+
+/* What this thread has flushed is durable on each of these devices. */
+static void fence(uint32_t devices, const void *site)
+{
+	struct dx_pmem_actor actor;
+
+	self.flushed &= ~devices;
+	for (uint32_t i = 0; devices; i++, devices >>= 1) {
+		if (!(devices & 1) || !identify(&actor, i, site))
+			continue;
+		look_around(&recordings[i], DX_EVENT_FENCE, NULL, 0, 0, actor);
+		dx_pmem_fence(&recordings[i].log, actor);
 	}
 }
 
 void dx_record_fence(const void *site)
 {
-	struct dx_pmem_actor actor;
-
-	if (!mappings()->count || !identify(&actor, site))
-		return;
-	look_around(DX_EVENT_FENCE, NULL, 0, 0, actor);
-	dx_pmem_fence(&dx_recording, actor);
+	fence(mappings()->devices, site);
 }
 
 void dx_record_persist(const void *at, size_t length, const void *site)
@@ -266,14 +321,17 @@ void dx_record_persist(const void *at, size_t length, const void *site)
 	struct dx_pmem_actor actor;
 
 	for (uint32_t i = 0; i < known->count; i++) {
-		uint64_t offset = known->of[i].offset + (start - known->of[i].start);
+		uint64_t offset = known->mapping[i].offset + (start - known->mapping[i].start);
+		uint32_t of = known->mapping[i].of;
 
-		if (start < known->of[i].start || end > known->of[i].end)
+		if (start < known->mapping[i].start || end > known->mapping[i].end)
 			continue;
-		if (identify(&actor, site)) {
-			look_around(DX_EVENT_PERSIST, at, offset, length, actor);
-			dx_pmem_persist(&dx_recording, at, offset, length, actor);
+		if (identify(&actor, of, site)) {
+			look_around(&recordings[of], DX_EVENT_PERSIST, at, offset, length, actor);
+			dx_pmem_persist(&recordings[of].log, at, offset, length, actor);
 		}
+		self.flushed &= ~(1U << of);
+		fence(self.flushed, site);
 		return;
 	}
 	dx_record_flush(at, length, site);
@@ -286,7 +344,7 @@ static void *find_in(const char *path, const char *name)
 	void *object = dlopen(path, RTLD_LAZY | RTLD_NOLOAD), *function = object ? dlsym(object, name) : NULL;
 	Dl_info theirs, ours;
 
-	if (!function || !dladdr(function, &theirs) || !dladdr(&dx_recording, &ours) || theirs.dli_fbase == ours.dli_fbase)
+	if (!function || !dladdr(function, &theirs) || !dladdr(&dx_nr_recordings, &ours) || theirs.dli_fbase == ours.dli_fbase)
 		return NULL;
 	return function;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What this program makes durable on a device that is recorded. */
+/* What this program makes durable on devices that are recorded. */
 #ifndef DX_RECORDING_H
 #define DX_RECORDING_H
 
@@ -9,20 +9,20 @@
 
 #include "pmem_log.h"
 
-extern struct dx_pmem_log dx_recording;
+extern uint32_t dx_nr_recordings;
 
 static inline bool dx_records(void)
 {
-	return __builtin_expect(dx_recording.state != NULL, 0);
+	return __builtin_expect(dx_nr_recordings != 0, 0);
 }
 
-/* Take part in the session's recording, if there is one. */
+/* Take part in the session's recordings. */
 void dx_record_attach(void);
 /* In a forked child: its thread is another one. */
 void dx_record_forked(void);
 /* Pages were dropped from the page tables, not by unmapping them. */
 void dx_record_dropped(void);
-/* Is any of this on the recorded device? */
+/* Is any of this on a recorded device? */
 bool dx_recorded(const void *at, size_t length);
 
 /*
