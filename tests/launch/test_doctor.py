@@ -40,6 +40,16 @@ def test_the_functions_that_matter_are_those_that_a_program_imports_and_the_libr
     assert by_name(check_program(str(built()))[1])["functions that daxemu takes over"].value == "none imported directly"
 
 
+@pytest.mark.parametrize(("flags", "noted"), [([], True), (["-s"], False)], ids=["symbols", "stripped"])
+def test_a_libpmem_that_is_linked_in_is_noted(built, flags, noted):
+    program = built().with_name("persistent")
+    source = "void pmem_persist(const void *at, unsigned long n) { (void)at, (void)n; } int main(void) { return 0; }"
+    subprocess.run([require("gcc"), *flags, "-x", "c", "-", "-o", program], input=source, text=True, check=True)
+    notes = [finding.value for finding in check_program(str(program))[1] if finding.what == "note"]
+
+    assert any("what it does by pmem_persist is not seen" in note for note in notes) is noted
+
+
 def test_the_verdict_comes_last(built):
     program, findings = check_program(str(built("-static")))
 

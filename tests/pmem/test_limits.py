@@ -6,9 +6,12 @@ import subprocess
 
 import pytest
 
+from daxemu._core import scan_lacks
 from daxemu.pmem import Recording
+from daxemu.pmem.format import STATE
 from daxemu.pmem.recorder import _stable
-from tests.conftest import require, require_library
+from daxemu.pmem.report import as_json
+from tests.conftest import PROGRAMS, require, require_library
 
 A, B = 0, 64  # lines
 pytestmark = pytest.mark.dax(size="4M")
@@ -66,6 +69,28 @@ def test_a_line_that_is_not_flushed_is_seen_at_the_next_fence(left, scan, found)
     assert ((1, 0) in left(workload, scan=scan)) == found
 
 
+@pytest.mark.parametrize(("compared", "seen"), [(False, 3), (True, 2)], ids=["pages are told", "all is compared"])
+def test_a_line_of_another_process_is_seen_at_its_own_fence(dax_device, durable, tmp_path, compared, seen):
+    """Of four fences the second and the third are ours, the last is that of the process that has stored."""
+    if not compared and scan_lacks(dax_device._backing.bytes_fd):
+        pytest.skip("this kernel does not tell which pages were stored to")
+    steps = durable("wait", "store", "wait", "drain")
+    with dax_device.open() as file, file.mmap() as memory, dax_device.record(tmp_path / "rec") as recorder:
+        os.pwrite(recorder._state, bytes([compared]), STATE.offset("scan_diff"))
+        memory.drain()  # the first look is at everything
+        with dax_device.popen(steps, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+            for _ in range(2):
+                program.stdout.read(1)
+                memory.drain()
+                program.stdin.write(b"x")
+                program.stdin.flush()
+        assert program.returncode == 0
+    with Recording(tmp_path / "rec") as recording:
+        told = [event.type.name for event in recording.events()]
+    assert told.index("STORE") == seen
+    assert told.count("FENCE") == 4
+
+
 @pytest.mark.dax(persistence="cpu_cache")
 @pytest.mark.parametrize(
     ("looks", "found"), [(0, {(1, 1)}), (1, {(0, 1), (1, 1)})], ids=["after both stores", "between them"]
@@ -78,6 +103,25 @@ def test_with_eadr_only_looks_tell_the_order_of_stores(left, looks, found):
         memory.flush(A, 128)
 
     assert left(workload, points="flushes") == found
+
+
+@pytest.mark.dax(persistence="cpu_cache")
+@pytest.mark.parametrize(
+    ("at_once", "found"),
+    [(False, {(0, 0), (0, 1), (1, 1)}), (True, {(0, 0), (1, 0), (1, 1)})],
+    ids=["each by itself", "at once"],
+)
+def test_with_eadr_lines_of_one_look_are_ordered_by_address(left, at_once, found):
+    """B was stored first."""
+
+    def workload(memory):
+        memory[B] = 1
+        if not at_once:
+            memory.flush(B, 1)
+        memory[A] = 1
+        memory.flush(A, 128)
+
+    assert left(workload, points=1) == found
 
 
 @pytest.mark.parametrize(
@@ -137,6 +181,25 @@ def test_a_line_that_never_rests_is_noted_as_it_was_seen():
 def test_flushes_by_instructions_of_the_program_are_not_seen(suspicious, durable):
     assert suspicious(durable("persist")) == set()
     assert suspicious(durable("own")) == {("never flushed", 0)}
+
+
+@pytest.mark.parametrize(
+    ("library", "found"),
+    [(["-lpmem"], set()), (["-l:libpmem.a", "-l:libndctl.so.6", "-l:libdaxctl.so.1"], {("never flushed", 0)})],
+    ids=["shared", "linked in"],
+)
+def test_flushes_of_a_libpmem_that_is_linked_in_are_not_seen(dax_crash, tmp_path, library, found):
+    """And so it is told."""
+    require_library("libpmem.h", "libpmem-dev")
+    program = tmp_path / "durable"
+    source = PROGRAMS / "durable.c"
+    subprocess.run([require("gcc"), "-pthread", "-o", program, source, *library], check=True)
+    result = dax_crash.explore([program, "/dev/dax0.0", "persist"], lambda _: True)
+    with Recording(result.recording) as recording:
+        notes = as_json(result, recording)["notes"]
+
+    assert {(finding.kind, finding.offset) for finding in result.findings} == found
+    assert [note.partition(":")[0] for note in notes] == (["no flush and no fence was recorded"] if found else [])
 
 
 def test_a_static_program_is_refused(dax_crash):

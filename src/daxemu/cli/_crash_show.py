@@ -11,7 +11,7 @@ from daxemu._core import copy_changes
 from daxemu.errors import UsageError
 from daxemu.pmem.findings import find
 from daxemu.pmem.reader import Event, EventType, Recording
-from daxemu.pmem.report import finding_texts
+from daxemu.pmem.report import finding_texts, notes
 from daxemu.pmem.sites import Sites
 from daxemu.pmem.states import CrashImage, parse_state
 from daxemu.units import format_size
@@ -40,7 +40,7 @@ def show(directory: str, as_json: bool, state: str | None, image: str | None) ->
         _show_description(recording)
         for event in recording.events():
             print(_as_line(event, sites))
-        for text in finding_texts(find(recording), sites):
+        for text in (*(f"note: {note}" for note in notes(recording)), *finding_texts(find(recording), sites)):
             print(text)
 
 

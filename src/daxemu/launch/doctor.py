@@ -26,6 +26,9 @@ from daxemu.units import format_size
 __all__ = ["Finding", "check_host", "check_program", "check_session", "wrapped_functions"]
 
 
+_PERSISTENCE = frozenset({"pmem_flush", "pmem_drain", "pmem_persist", "pmem2_get_persist_fn"})
+
+
 @dataclass(frozen=True)
 class Finding:
     """One line of the report. ``good`` is None for a mere fact."""
@@ -35,8 +38,8 @@ class Finding:
     good: bool | None = None
 
 
-def _dynamic_symbols(elf: ELFFile, *, defined: bool) -> frozenset[str]:
-    symbols = elf.get_section_by_name(".dynsym")
+def _symbols(elf: ELFFile, section: str, *, defined: bool) -> frozenset[str]:
+    symbols = elf.get_section_by_name(section)
     if not isinstance(symbols, SymbolTableSection):
         return frozenset()
     return frozenset(s.name for s in symbols.iter_symbols() if (s["st_shndx"] != "SHN_UNDEF") is defined and s.name)
@@ -46,7 +49,7 @@ def _dynamic_symbols(elf: ELFFile, *, defined: bool) -> frozenset[str]:
 def wrapped_functions() -> frozenset[str]:
     """Names that the preload library takes over: read from the library itself."""
     with PRELOAD_LIBRARY.open("rb") as file:
-        return _dynamic_symbols(ELFFile(file), defined=True)
+        return _symbols(ELFFile(file), ".dynsym", defined=True)
 
 
 def _imports(program: Program) -> list[Finding]:
@@ -56,11 +59,16 @@ def _imports(program: Program) -> list[Finding]:
         return [Finding("note", "the file cannot be read; it is started as it is")]
     with path.open("rb") as file:
         elf = ELFFile(file)
-        imports = _dynamic_symbols(elf, defined=False)
+        imports = _symbols(elf, ".dynsym", defined=False)
         relevant = sorted(imports & wrapped_functions())
         findings = [Finding("functions that daxemu takes over", ", ".join(relevant) or "none imported directly")]
         if "syscall" in imports:
             text = "it imports syscall(): what it asks of the kernel that way is not seen"
+            findings.append(Finding("note", text))
+        if linked_in := sorted(_PERSISTENCE & _symbols(elf, ".symtab", defined=True)):
+            text = (
+                f"it has a libpmem of its own: when it is recorded, what it does by {', '.join(linked_in)} is not seen"
+            )
             findings.append(Finding("note", text))
         if elf.get_section_by_name(".note.go.buildid") is not None:
             text = "a Go program makes its system calls itself: only what goes through the C library is seen"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from daxemu.pmem.findings import KINDS
 from daxemu.pmem.picture import STYLE, legend
-from daxemu.pmem.report import again_command, failure_text, many, summary
+from daxemu.pmem.report import again_command, failure_text, many, notes, summary
 from daxemu.pmem.sites import Sites
 from daxemu.pmem.timeline import around, timeline
 
@@ -54,6 +54,7 @@ def report_page(result: Exploration, recording: Recording) -> str:
             f"<title>Crash states of {escape(str(recording.path))}</title><style>{STYLE}{_STYLE}</style>",
             f"<h1 class={verdict if result.states else 'none'}>{escape(summary(result))}</h1>",
             *_facts(result, recording),
+            *(f"<p>Note: {escape(note)}</p>" for note in notes(recording)),
             *_failures(result, recording, sites),
             f"<h2>Timeline</h2>{'' if result.failures else legend()}<p>{told}:</p>",
             f"<div class=scroll>{picture.html(result.failures, sites)}</div>",

@@ -157,7 +157,7 @@ class Recording:
         if header["checksum"] != fmt.header_checksum(packed) or header["line_size"] != LINE_SIZE:
             raise self._refuse("log: its header is damaged")
         if header["nr_events"] == 0:
-            raise self._refuse("log: it has no events: nothing was flushed by libpmem or Python, or it is not complete")
+            raise self._refuse("log: it has no events: nothing was stored meanwhile, or it is not complete")
         if header["device_size"] != self.size:
             raise self._refuse(f"log is of a device of {header['device_size']} bytes, base of {self.size}")
         try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from daxemu.pmem.findings import Finding
     from daxemu.pmem.reader import Recording
 
-__all__ = ["again_command", "as_json", "failure_text", "finding_texts", "many", "report_text", "summary"]
+__all__ = ["again_command", "as_json", "failure_text", "finding_texts", "many", "notes", "report_text", "summary"]
 
 _SHOWN = 10
 
@@ -75,6 +75,16 @@ def finding_texts(findings: list[Finding], sites: Sites) -> Iterator[str]:
         )
 
 
+def notes(recording: Recording) -> list[str]:
+    """What is to be known about a recording before its findings are believed."""
+    if recording.eadr or recording.flushes or recording.fences:
+        return []
+    return [
+        "no flush and no fence was recorded: either there is none, or the program does it unseen, by instructions of "
+        "its own or by a libpmem that is linked into it ('daxemu doctor PROGRAM' tells)"
+    ]
+
+
 def again_command(result: Exploration, failure: CrashFailure) -> str:
     """What to type to see it fail again."""
     return shlex.join(
@@ -95,9 +105,10 @@ def report_text(result: Exploration, recording: Recording, *, command: bool = Tr
     if len(result.failures) > _SHOWN:
         yield ""
         yield f"… and at {many(len(result.failures) - _SHOWN, 'more crash point')}"
-    if result.findings:
+    suspicious = [*(f"note: {note}" for note in notes(recording)), *finding_texts(result.findings, sites)]
+    if suspicious:
         yield ""
-        yield from finding_texts(result.findings, sites)
+        yield from suspicious
 
 
 def as_json(result: Exploration, recording: Recording) -> dict[str, Any]:
@@ -135,6 +146,7 @@ def as_json(result: Exploration, recording: Recording) -> dict[str, Any]:
             }
             for failure in result.failures
         ],
+        "notes": notes(recording),
         "findings": [
             {
                 "kind": finding.kind,
