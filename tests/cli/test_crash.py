@@ -58,6 +58,14 @@ def test_a_wrong_program_ends_with_1_and_its_state_can_be_tried_again_and_writte
     assert "name a new file" in crash("show", wrong, "--state", first["state"], "--image", image).stderr
 
 
+def test_a_page_that_cannot_be_written_loses_nothing_else(wrong, check):
+    result = crash("explore", wrong, "--check", check, "--jobs", 1, "--html", "/dev/full")
+
+    assert result.returncode == 2
+    assert "states at" in result.stdout
+    assert result.stderr == "daxemu: --html /dev/full: No space left on device\n"
+
+
 def test_a_recording_is_shown(wrong):
     shown = crash("show", wrong).stdout
 
@@ -77,6 +85,11 @@ def test_a_recording_is_shown(wrong):
         (["--check", ""], "a command as a list"),
         (["--check", "no-such-program-here {image}"], "no such program"),
         (["--check", "no-such-program-here"], "no-such-program-here"),
+        (
+            ["--check", "true", "--html", "/nowhere/page.html"],
+            "--html /nowhere/page.html: no file can be written there",
+        ),
+        (["--check", "true", "--html", "/tmp"], "--html /tmp: no file can be written there"),
     ],
 )
 def test_what_cannot_be_tried_ends_with_2(wrong, arguments, text):

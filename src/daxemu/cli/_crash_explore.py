@@ -30,6 +30,17 @@ __all__ = ["EXPLORING", "explore", "explore_and_tell"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+
+def _new_page(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+    """What takes hours is not to fail at its end."""
+    if name is None:
+        return None
+    path = Path(name)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"--html {path}: no file can be written there; name one in a directory that is there")
+    return name
+
+
 _OPTIONS = (
     click.option(
         "--check",
@@ -69,7 +80,9 @@ _OPTIONS = (
         "--timeout", default=60.0, metavar="SECONDS", show_default=True, help="A check that takes longer has failed."
     ),
     click.option("--json", "as_json_", is_flag=True, help="Machine-readable report."),
-    click.option("--html", metavar="FILE", help="Write a page with all failures and a timeline to FILE."),
+    click.option(
+        "--html", metavar="FILE", callback=_new_page, help="Write a page with all failures and a timeline to FILE."
+    ),
 )
 
 
@@ -153,12 +166,15 @@ def explore_and_tell(
             command = ["daxemu", "crash", "explore", str(recording.path), "--check", check, *told, "--resume"]
             print(f"daxemu: interrupted: {note}: {shlex.join(command)}", file=sys.stderr)
         return 128 + ended_by[0]
-    if html:
-        Path(html).write_text(report_page(result, recording), encoding="utf-8")
     if as_json_:
         print(json.dumps(as_json(result, recording), indent=2))
     else:
         print("\n".join(report_text(result, recording, command=again)))
+    if html:
+        try:
+            Path(html).write_text(report_page(result, recording), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--html {html}: {error.strerror}") from None
     return 0 if result.ok else 1
 
 
