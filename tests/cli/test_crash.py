@@ -109,7 +109,7 @@ def test_no_recording_is_no_recording(tmp_path):
 def test_what_was_killed_goes_on(tmp_path, wrong, check):
     whole = json.loads(crash("explore", wrong, "--check", check, "--jobs", 1, "--json").stdout)
     calls = tmp_path / "calls"
-    slow = f"sh -c 'echo >> {calls}; test $(wc -l < {calls}) != 6 || kill -INT $PPID; exec {check}' {{image}}"
+    slow = f"sh -c 'echo >> {calls}; test $(wc -l < {calls}) != 8 || kill -INT $PPID; exec {check}' {{image}}"
     slow = slow.replace("{image}' {image}", '"$0"\' {image}')
     stopped = crash("explore", wrong, "--check", slow, "--jobs", 1)
     assert stopped.returncode == 130

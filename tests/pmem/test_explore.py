@@ -131,6 +131,87 @@ def test_a_large_failure_is_minimised(tmp_path):
     assert {missing.offset for missing in result.failures[0].missing} == wanted
 
 
+class Unsteady:
+    """A check that fails the first time it sees certain states, given by the bytes of their first lines that differ."""
+
+    def __init__(self, once=(), always=()):
+        self.once, self.always, self.tried = set(once), set(always), []
+
+    def __call__(self, memory):
+        state = bytes(memory[0 : 4 * LINE : LINE]).decode().replace("\0", ".")
+        self.tried.append(state)
+        return state not in self.always and (state not in self.once or self.tried.count(state) > 1)
+
+
+ABC = [("store", i * LINE, line(text)) for i, text in enumerate("abc")]
+
+
+def test_what_passes_the_second_time_has_failed_and_is_unsteady(tmp_path):
+    check = Unsteady(once=["a...", "..c."])
+    result = explore(make_recording(tmp_path / "r", ABC), check)
+
+    assert (result.ok, result.states, result.failed) == (False, 8, 2)
+    [failure] = result.failures
+    assert (failure.unsteady, failure.reason) == (True, "the check answered False")
+    assert len(failure.missing) == 2
+    assert len(check.tried) == 8 + 2  # no tries to have less missing
+
+
+@pytest.mark.parametrize(
+    ("always", "most"), [(["abc."], 1), ([".bc.", "a.c."], 2 + 1), (["a..."], 1 + 3)], ids=["none", "one", "two"]
+)
+def test_a_steady_failure_is_tried_no_more_than_it_needs(tmp_path, always, most):
+    """Once more as it is; then those with fewer lines missing, of which none fails here."""
+    check = Unsteady(always=always)
+    [failure] = explore(make_recording(tmp_path / "r", ABC), check).failures
+
+    assert not failure.unsteady
+    assert len(check.tried) <= 8 + most
+
+
+def test_a_steady_failure_is_not_hidden_by_unsteady_ones_with_less_missing(tmp_path):
+    check = Unsteady(once=["abc.", "ab.."], always=["a..."])
+    [failure] = explore(make_recording(tmp_path / "r", ABC), check).failures
+
+    assert not failure.unsteady
+    assert [missing.offset for missing in failure.missing] == [LINE, 2 * LINE]
+    assert failure.states == 3
+
+
+def test_lines_are_not_spared_because_of_what_fails_once(tmp_path):
+    """Of a state that was there already the check is asked again when lines are left out: it may fail only then."""
+    written = [("store", i * LINE, line("x")) for i in range(4)]
+    fails = {"x...": 9, "xx..": 1}  # how often
+
+    def check(memory):
+        state = bytes(memory[0 : 4 * LINE : LINE]).decode().replace("\0", ".")
+        if state == "xx.." and not seen.get(state):
+            seen[state] = 1  # passes first
+            return True
+        fails[state] = fails.get(state, 0) - 1
+        return fails[state] < 0
+
+    seen = {}
+    [failure] = explore(make_recording(tmp_path / "r", written), check).failures
+    assert [missing.offset for missing in failure.missing] == [LINE, 2 * LINE, 3 * LINE]
+
+
+def test_steady_failures_come_first(tmp_path):
+    written = [("store", 0, line("a")), ("flush", 0, 1), ("fence",), *ABC[1:]]
+    result = explore(make_recording(tmp_path / "r", written), Unsteady(once=["a..."], always=["a.c."]))
+
+    assert [(failure.unsteady, len(failure.missing)) for failure in result.failures] == [(False, 1), (True, 0)]
+
+
+@pytest.mark.parametrize("state", [None, "2:0x0=0"])
+def test_a_command_that_fails_once(tmp_path, state):
+    path = make_recording(tmp_path / "r", ABC[:1])
+    script = f"test -e {tmp_path}/once || {{ touch {tmp_path}/once; exit 11; }}"
+    result = explore(path, ["sh", "-c", script, "{image}"], state=state)
+
+    assert [(failure.unsteady, failure.reason) for failure in result.failures] == [(True, "exit status 11")]
+
+
 def test_a_command_gets_a_file(right, wrong):
     command = [sys.executable, "-c", CHECK, "{image}"]
     assert explore(right, command).ok

@@ -55,6 +55,21 @@ def test_the_text_says_what_is_missing_and_how_to_see_it_again(failing):
     assert "never flushed: 1 time at prog+0x1, first line 0x0 by event 2" in text
 
 
+def test_what_passed_when_tried_again_is_told(tmp_path):
+    failed = []
+    path = make_recording(tmp_path / "r", [("store", 0, line("a"))])
+    with Recording(path) as recording:
+        result = explore(recording, lambda memory: memory[0] == 0 or failed or failed.append(1) or False)
+        told = [*report_text(result, recording)]
+        assert told[2:5] == [
+            "state 2: the check answered False",
+            "  it failed once, and passed when tried again: the check may be unsteady, or what is around it",
+            "  power fails before event 2, at the end; failing there: 1 state",
+        ]
+        assert as_json(result, recording)["failures"][0]["unsteady"] is True
+        assert told[3].strip() in report_page(result, recording)
+
+
 def test_json_has_the_same(failing):
     found = json.loads(json.dumps(as_json(*failing)))
 

@@ -56,6 +56,21 @@ def test_it_comes_to_the_same(recording, whole, after, jobs):
     assert not (recording / JOURNAL).exists()
 
 
+def test_what_was_unsteady_stays_so(tmp_path):
+    path, once = make_recording(tmp_path / "r", WRITTEN), []
+
+    def check(memory):
+        return bool(once) or once.append(1) or False
+
+    def progress(result, _):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        explore(path, check, progress=progress)
+    [failure] = explore(path, check, resume=True).failures
+    assert failure.unsteady
+
+
 def test_again_and_again(recording, whole):
     interrupt(recording, 3)
     interrupt(recording, 9, resume=True)

@@ -35,7 +35,8 @@ class MissingLine:
 class CrashFailure:
     """A state that fails with the fewest lines missing, at the crash point before event ``state.point``.
 
-    ``states`` failed there; ``reason`` is the check's for this one, ``markers`` are the last before it.
+    ``states`` failed there; ``reason`` is the check's for this one, ``markers`` are the last before it. Where one is
+    ``unsteady``, none of these failed again: each was tried a second time, and passed. It is as it was found.
     """
 
     state: State
@@ -43,6 +44,7 @@ class CrashFailure:
     missing: tuple[MissingLine, ...]
     markers: tuple[str, ...]
     states: int
+    unsteady: bool = False
 
 
 @dataclass

@@ -78,7 +78,7 @@ def _ranges(done: list[tuple[int, int]], total: int, jobs: int) -> Iterator[tupl
 
 
 def _finished(result: Exploration, recording: Recording, begin: float) -> Exploration:
-    result.failures.sort(key=lambda failure: (len(failure.missing), failure.state.point))
+    result.failures.sort(key=lambda failure: (failure.unsteady, len(failure.missing), failure.state.point))
     result.findings = find(recording)
     result.seconds = time.monotonic() - begin
     return result
@@ -111,7 +111,8 @@ def explore(
     ``check`` is a callable that gets the bytes of the device, for reading, and the markers before the crash if
     it has a second parameter; False or an exception is a failure. Or a command: ``{image}`` in it is a file
     that holds the state; without it, its ``/dev/dax0.0`` does. Other than exit status 0, or no end within
-    ``timeout`` seconds, is a failure. A state that was there before, with the same markers, is not checked again.
+    ``timeout`` seconds, is a failure. A state that was there before, with the same markers, is not checked again;
+    one that fails is, before it is reported: if it passes then, the failure is ``unsteady``.
 
     With ``jobs``, as many processes share the crash points; with ``executor``, any of concurrent.futures does
     (``jobs`` then says how many workers it has). With ``dask``, the address of a scheduler or a Client, a cluster

@@ -139,6 +139,7 @@ def _part(entry: dict[str, Any]) -> Part:
             tuple(MissingLine(**missing) for missing in failure["missing"]),
             tuple(failure["markers"]),
             failure["states"],
+            failure["unsteady"],
         )
         for failure in entry["failures"]
     ]

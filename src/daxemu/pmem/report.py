@@ -51,6 +51,8 @@ def _site(failure: CrashFailure, recording: Recording) -> int:
 def failure_text(failure: CrashFailure, recording: Recording, sites: Sites, again: str = "") -> Iterator[str]:
     """A failure in lines: what fails, what is missing, what had been done, how to see it again."""
     yield f"state {failure.state}: {failure.reason}"
+    if failure.unsteady:
+        yield "  it failed once, and passed when tried again: the check may be unsteady, or what is around it"
     where = ", at the end" if failure.state.point == recording.end else sites.where(_site(failure, recording))
     yield f"  power fails before event {failure.state.point}{where}; failing there: {many(failure.states, 'state')}"
     for line in failure.missing[:_SHOWN]:
@@ -58,7 +60,7 @@ def failure_text(failure: CrashFailure, recording: Recording, sites: Sites, agai
     if len(failure.missing) > _SHOWN:
         yield f"  … and {len(failure.missing) - _SHOWN} more lines"
     if not failure.missing:
-        yield "  nothing is missing: it fails with all that was stored"
+        yield f"  nothing is missing: it {'failed' if failure.unsteady else 'fails'} with all that was stored"
     if failure.markers:
         yield f"  last markers: {', '.join(failure.markers[-3:])}"
     if again:
@@ -93,7 +95,7 @@ def again_command(result: Exploration, failure: CrashFailure) -> str:
 
 
 def report_text(result: Exploration, recording: Recording, *, command: bool = True) -> Iterator[str]:
-    """The whole report: failures first, those with the fewest missing lines before others.
+    """The whole report: failures first, those with the fewest missing lines before others, unsteady ones last.
 
     With ``command`` each says how to see it again from the command line.
     """
@@ -131,6 +133,7 @@ def as_json(result: Exploration, recording: Recording) -> dict[str, Any]:
                 "site": sites.name(_site(failure, recording)),
                 "reason": failure.reason,
                 "states": failure.states,
+                "unsteady": failure.unsteady,
                 "markers": [*failure.markers],
                 "missing": [
                     {

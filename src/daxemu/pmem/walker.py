@@ -121,19 +121,22 @@ class Walker:
     def _least(
         self, failures: list[tuple[Choice, BaseException | None]], failed: int, call: Callable[[], object]
     ) -> CrashFailure:
-        """The failure with the fewest missing lines, and with fewer still if that fails too."""
+        """The failure with the fewest missing lines that fails again, and with fewer still if that does too."""
         newest = self.image.newest
-        choice, error = min(failures, key=lambda kept: sum(a != b for a, b in zip(kept[0], newest, strict=True)))
-        reasons = {choice: reason_of(error)}
+        reasons: dict[Choice, str] = {}
 
         def fails(other: Choice) -> bool:
-            reason = self.judge(other, call)
-            if reason:
-                reasons[other] = reason
-            return bool(reason)
+            reasons[other] = self.judge(other, call)
+            return bool(reasons[other] and self.judge(other, call))
 
-        least = minimise(choice, newest, fails)
-        return self._describe(least, reasons[least], failed)
+        failures.sort(key=lambda kept: sum(a != b for a, b in zip(kept[0], newest, strict=True)))
+        for choice, error in failures:
+            reasons[choice] = reason_of(error)
+            if self.judge(choice, call):
+                least = minimise(choice, newest, fails)
+                return self._describe(least, reasons[least], failed)
+        choice, error = failures[0]
+        return self._describe(choice, reason_of(error), failed, unsteady=True)
 
     def judge(self, choice: Choice, call: Callable[[], object] | None = None) -> str:
         """Why this state fails; empty if it does not."""
@@ -145,19 +148,19 @@ class Walker:
         except BaseException as error:  # pytest.fail() is no Exception
             return reason_of(error)
 
-    def _describe(self, choice: Choice, reason: str, failed: int) -> CrashFailure:
+    def _describe(self, choice: Choice, reason: str, failed: int, *, unsteady: bool = False) -> CrashFailure:
         missing = tuple(
             MissingLine(offset, holds, len(versions), *versions[-1])
             for (offset, versions), holds in zip(self.image.pending, choice, strict=True)
             if holds != len(versions)
         )
         markers = tuple(self._recording.last_markers(self.image.point))
-        return CrashFailure(self.image.named(choice), reason, missing, markers, failed)
+        return CrashFailure(self.image.named(choice), reason, missing, markers, failed, unsteady)
 
     def try_state(self, state: State) -> Part:
         """Try a single one."""
         self.image.advance(state.point)
         choice = self.image.choice_of(state)
         reason = self.judge(choice)
-        failures = [self._describe(choice, reason, 1)] if reason else []
+        failures = [self._describe(choice, reason, 1, unsteady=not self.judge(choice))] if reason else []
         return Part(0, 1, states=1, failed=len(failures), failures=failures)
