@@ -2,6 +2,7 @@
 
 import platform
 import signal
+import struct
 import subprocess
 import sys
 from collections import Counter
@@ -46,6 +47,25 @@ def test_a_program_on_two_devices_is_recorded_on_both(compiled, tmp_path):
     assert told(tmp_path / "b") == [("store", 0, 64), ("flush", 0, 1), "fence"]
     assert told(tmp_path / "c") == [("store", 0, 64), ("persist", 0, 1), ("store", 64, 64), ("persist", 64, 1)]
     assert told(tmp_path / "a") == []
+
+
+@pytest.mark.parametrize("policy", ["none", 1])
+def test_what_a_program_was_told_to_be_durable_is_there_whenever_power_fails(device, compiled, policy):
+    require_library("libpmem.h", "libpmem-dev")
+    program, told = str(compiled("acknowledged", "-lpmem", "-lpthread")), {0: 0, 1: 0}
+    with device.record():
+        for amount in (1, 100, 10_000):
+            with device.popen([program, device.path], stdout=subprocess.PIPE) as process:
+                begin = process.stdout.read(16 * amount)
+                device.power_fail(policy)
+                for thread, number in struct.iter_unpack("<QQ", begin + process.stdout.read()):
+                    told[thread] = number
+            assert process.returncode == -signal.SIGBUS
+            with device.open("r") as file, file.mmap() as m:
+                there = {thread: int.from_bytes(m.read(64 * thread, 8), "little") for thread in told}
+            for thread, number in told.items():
+                assert number <= there[thread] <= number + 1
+            told = there
 
 
 STEPS = {
