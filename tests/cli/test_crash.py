@@ -66,6 +66,17 @@ def test_a_page_that_cannot_be_written_loses_nothing_else(wrong, check):
     assert result.stderr == "daxemu: --html /dev/full: No space left on device\n"
 
 
+def test_names_of_programs_may_be_any_bytes(tmp_path, check, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")
+    path = make_recording(tmp_path / "wrong", WRONG, command=["caf\udce9"])
+    page = tmp_path / "page.html"
+    shown = subprocess.run([sys.executable, "-m", "daxemu", "crash", "show", path], capture_output=True, check=True)
+
+    assert b"command caf\xe9\n" in shown.stdout
+    assert crash("explore", path, "--check", check, "--jobs", 1, "--html", page).returncode == 1
+    assert "caf\\udce9" in page.read_text()
+
+
 def test_a_recording_is_shown(wrong):
     shown = crash("show", wrong).stdout
 

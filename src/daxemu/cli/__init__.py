@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import sys
 
 from daxemu.errors import DaxemuError
@@ -31,6 +32,8 @@ def main() -> None:
         _run_simply(sys.argv[1:])
         from daxemu.cli._group import daxemu
 
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")  # names of files are any bytes, and printed as these
         daxemu(prog_name="daxemu")
     except DaxemuError as error:
         print(f"daxemu: {' '.join(str(error).splitlines())}", file=sys.stderr)

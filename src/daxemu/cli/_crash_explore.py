@@ -172,7 +172,7 @@ def explore_and_tell(
         print("\n".join(report_text(result, recording, command=again)))
     if html:
         try:
-            Path(html).write_text(report_page(result, recording), encoding="utf-8")
+            Path(html).write_text(report_page(result, recording), encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UsageError(f"--html {html}: {error.strerror}") from None
     return 0 if result.ok else 1

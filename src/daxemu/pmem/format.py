@@ -133,7 +133,7 @@ RECORDINGS_MOST = 4  # devices of a session that are recorded at the same time
 LOG_MOST = 1 << 36  # bytes, in memory only until they are collected
 LOG_HELD = 1 << 30  # bytes in memory, about: who writes faster than the file takes them has to wait
 LOG_PADDING = 8  # bytes: a payload takes a multiple of it
-LOG_STRIDE = 4096  # events: where each of so many lies is known of a log that is open
+LOG_STRIDE = 256  # events: where each of so many lies is known of a log that is open
 
 # An event that is being written has this besides its type; where its writer was killed it stays so.
 EVENT_UNFINISHED = 0x80
