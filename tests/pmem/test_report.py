@@ -92,6 +92,21 @@ def test_what_was_only_seen_was_stored_before(tmp_path):
         assert as_json(result, recording)["findings"][0]["observed"]
 
 
+def test_findings_of_one_place_are_one_wherever_the_program_lay(tmp_path):
+    """It ran twice."""
+    lay = [
+        {"start": start, "end": start + 0x1000, "offset": 0, "path": "/nowhere/prog", "build_id": None}
+        for start in (0x1000, 0x5000)
+    ]
+    written = [("store", LINE * i, line("a"), {"site": site}) for i, site in enumerate([0x5001, 0x1001, 0x1002])]
+    with Recording(make_recording(tmp_path / "r", [*written, ("fence",)], modules=lay)) as recording:
+        text = [*report_text(explore(recording, lambda _: True), recording)]
+    assert text[2:] == [
+        "never flushed: 2 times at prog+0x1, first line 0x0 by event 1",
+        "never flushed: 1 time at prog+0x2, first line 0x80 by event 3",
+    ]
+
+
 class Tags(HTMLParser):
     """What a page consists of; every element that is begun is ended."""
 

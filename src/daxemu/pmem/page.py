@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from daxemu.pmem.findings import KINDS
 from daxemu.pmem.picture import STYLE, legend
-from daxemu.pmem.report import again_command, failure_text, many, notes, summary
+from daxemu.pmem.report import again_command, by_name, failure_text, many, notes, summary
 from daxemu.pmem.sites import Sites
 from daxemu.pmem.timeline import around, timeline
+from daxemu.units import format_size
 
 if TYPE_CHECKING:
     from daxemu.pmem.exploration import CrashFailure, Exploration
@@ -69,7 +70,9 @@ def _facts(result: Exploration, recording: Recording) -> Iterator[str]:
     facts = {
         "Program": shlex.join(recording.command),
         "Check": result.check,
-        "Recording": str(recording.path),
+        "Recording": f"{recording.path}: {recording.nr_events} events",
+        "Device": f"{recording.device}, {format_size(recording.size)}, {recording.domain}",
+        "Speed": f"{result.states / max(result.seconds, 1e-9):.0f} states/s, {result.seconds:.1f} s",
     }
     rows = (f"<dt>{name}</dt><dd><code>{escape(text)}</code></dd>" for name, text in facts.items() if text)
     yield f"<dl>{''.join(rows)}</dl>"
@@ -102,15 +105,16 @@ def _short(failure: CrashFailure, recording: Recording, sites: Sites) -> str:
 
 def _findings(result: Exploration, sites: Sites) -> Iterator[str]:
     """Kinds of what needs no check to be suspicious, with where it happened."""
-    if not result.findings:
+    findings = by_name(result.findings, sites)
+    if not findings:
         return
     yield "<h2>Findings</h2><table><tr><th>what</th><th>times</th><th>where</th><th>first</th></tr>"
-    for finding in result.findings[:_FINDINGS]:
+    for finding in findings[:_FINDINGS]:
         where = escape(sites.where(finding.site, observed=finding.observed).removeprefix(", ").removeprefix(" at "))
         yield (
             f"<tr><td>{finding.kind}<br><small>{KINDS[finding.kind]}</small></td><td>{finding.count}</td>"
             f"<td>{where}</td><td>line {finding.offset:#x}, event {finding.seq}</td></tr>"
         )
     yield "</table>"
-    if len(result.findings) > _FINDINGS:
-        yield f"<p>… and {len(result.findings) - _FINDINGS} more: --json has them all</p>"
+    if len(findings) > _FINDINGS:
+        yield f"<p>… and {len(findings) - _FINDINGS} more: --json has them all</p>"

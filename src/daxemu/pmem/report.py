@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from daxemu.pmem.sites import Sites
@@ -13,7 +14,17 @@ if TYPE_CHECKING:
     from daxemu.pmem.findings import Finding
     from daxemu.pmem.reader import Recording
 
-__all__ = ["again_command", "as_json", "failure_text", "finding_texts", "many", "notes", "report_text", "summary"]
+__all__ = [
+    "again_command",
+    "as_json",
+    "by_name",
+    "failure_text",
+    "finding_texts",
+    "many",
+    "notes",
+    "report_text",
+    "summary",
+]
 
 _SHOWN = 10
 
@@ -67,9 +78,20 @@ def failure_text(failure: CrashFailure, recording: Recording, sites: Sites, agai
         yield f"  again: {again}"
 
 
+def by_name(findings: list[Finding], sites: Sites) -> list[Finding]:
+    """Those of one place as one: a program that ran several times had its code at several addresses."""
+    merged: dict[tuple[str, str, bool], Finding] = {}
+    for finding in findings:
+        key = finding.kind, sites.name(finding.site), finding.observed
+        other = merged.get(key, finding)
+        first = min(finding, other, key=lambda one: one.seq)
+        merged[key] = first if other is finding else replace(first, count=finding.count + other.count)
+    return [*merged.values()]
+
+
 def finding_texts(findings: list[Finding], sites: Sites) -> Iterator[str]:
     """Findings, one a line."""
-    for finding in findings:
+    for finding in by_name(findings, sites):
         where = sites.where(finding.site, observed=finding.observed)
         yield (
             f"{finding.kind}: {many(finding.count, 'time')}{where}, "
@@ -159,6 +181,6 @@ def as_json(result: Exploration, recording: Recording) -> dict[str, Any]:
                 "offset": finding.offset,
                 "event": finding.seq,
             }
-            for finding in result.findings
+            for finding in by_name(result.findings, sites)
         ],
     }
