@@ -111,14 +111,15 @@ def test_a_long_log_is_read_from_any_event_on(tmp_path):
 
 
 @settings(database=None, deadline=None)
-@given(st.binary(max_size=200), st.integers(0, 300), st.integers(0, 300))
-def test_no_bytes_take_the_index_past_the_end(data, size, at):
+@given(st.binary(max_size=200), st.integers(0, 300), st.integers(0, 300), st.booleans())
+def test_no_bytes_take_the_index_past_the_end(data, size, at, torn):
     """Whatever is in a log is refused, or read to its end."""
     event = EVENT.pack(type=EVENT_STORE, length=64, offset=64) + bytes(64)
     log = bytes(LOG_HEADER.size) + event[:at] + data
     with suppress(ValueError):
-        count, fences, flushes, places, markers = index_log(log, size)
+        count, end, fences, flushes, places, markers = index_log(log, size, torn)
+        assert end == len(log) or torn
         assert len(places) == 8
         assert count >= len(fences) // 8 + len(flushes) // 8 + len(markers)
     with pytest.raises(ValueError, match="header"):
-        index_log(log[: LOG_HEADER.size - 1], size)
+        index_log(log[: LOG_HEADER.size - 1], size, torn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 
 from daxemu._core import PmemLog
 from daxemu.pmem import format as fmt
@@ -15,18 +16,21 @@ __all__ = ["Collector"]
 _PAUSE = 0.05  # seconds
 _TRIES = 20
 _MUCH = 32 << 20  # bytes; short recordings stay in memory until they end
+_SECONDS = 1  # of a recording that is kept: what is lost if its recorder is killed
 
 
 class Collector:
     """Writes a log's file behind a recording, so that what is in memory does not grow with it.
 
-    ``fd`` is the file, which the collector does not close. ENOSPC: there is no room for its header.
+    ``fd`` is the file, which the collector does not close. With ``kept``, which is called from time to time, what
+    is in it is to be of use should this process be killed. ENOSPC: there is no room for its header.
     """
 
-    def __init__(self, log: PmemLog, fd: int, size: int) -> None:
+    def __init__(self, log: PmemLog, fd: int, size: int, kept: Callable[[], object] | None) -> None:
         self._log = log
         self._fd = fd
         self._size = size
+        self._kept = kept
         self._lock = threading.Lock()
         self._ends = threading.Event()
         self._why = ""
@@ -35,9 +39,14 @@ class Collector:
         self._thread.start()
 
     def _collect_much(self) -> None:
+        collected = time.monotonic()
         while not self._ends.wait(_PAUSE):
-            if self._log.held() > _MUCH and not self._why:
+            due = self._kept and time.monotonic() - collected >= _SECONDS
+            if self._log.held() > (0 if due else _MUCH) and not self._why:
                 self._collect(last=False)
+                collected = time.monotonic()
+            if due and self._kept:
+                self._kept()
 
     def _collect(self, *, last: bool) -> None:
         with self._lock:

@@ -36,11 +36,12 @@ def describe(
     status: int | None = None,
     modules: Iterable[dict[str, Any]] = (),
     sites: Iterable[str] = (),
+    cut_short: str = "",
 ) -> None:
-    """Write meta.json, as the last file of a recording: without it there is none.
+    """Write meta.json, at once: without it there is no recording.
 
     ``modules`` says where code lay, so that call sites get names. Where they have names already, a site is its
-    place in ``sites``, from 1.
+    place in ``sites``, from 1. ``cut_short`` is why the end is missing, if it is.
     """
     description = {
         "version": fmt.LOG_VERSION,
@@ -53,5 +54,8 @@ def describe(
         "sources": [*sources],
         "modules": [*modules],
         "sites": [*sites],
+        "cut_short": cut_short,
     }
-    (directory / "meta.json").write_text(json.dumps(description, indent=1) + "\n")
+    unnamed = directory / "meta.json.new"
+    unnamed.write_text(json.dumps(description, indent=1) + "\n")
+    unnamed.rename(directory / "meta.json")

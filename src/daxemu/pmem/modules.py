@@ -62,5 +62,5 @@ class Sources:
         """As ``read_modules`` does it."""
         return [
             {"start": start, "end": start + _LINES, "offset": 0, "path": path, "build_id": None}
-            for path, start in self._starts.items()
+            for path, start in self._starts.copy().items()
         ]

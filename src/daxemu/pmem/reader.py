@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import mmap
 import os
@@ -68,7 +69,8 @@ _STRUCT = struct.Struct(EVENT.format)
 class Recording:
     """A recording: what a device held at its begin, and the stores, flushes and fences since. A context manager.
 
-    UsageError: there is none in that directory, its program has not ended yet, or it is damaged.
+    One whose recorder was killed has what was in its log by then; ``cut_short`` is then why the end is missing.
+    UsageError: there is none in that directory, it is still being made, or it is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -82,6 +84,7 @@ class Recording:
         self.status: int | None = meta.get("status")
         self.sources: list[str] = meta.get("sources") or []
         self.site_names: list[str] = meta.get("sites") or []
+        self.cut_short: str = meta.get("cut_short") or ""
         try:
             self.modules = [Module(m["start"], m["end"], m["offset"], m["path"]) for m in meta.get("modules") or []]
         except (KeyError, TypeError) as error:
@@ -142,9 +145,19 @@ class Recording:
                 length = path.stat().st_size
                 if length < LOG_HEADER.size:
                     raise self._refuse(f"log has {length} bytes, fewer than its header")
+                if self.cut_short:
+                    self._refuse_unfinished(file.fileno())
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
             raise self._refuse(f"{error.strerror} ({path})") from None
+
+    def _refuse_unfinished(self, log: int) -> None:
+        try:
+            fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{self.path} is still being recorded; end that first") from None
+        except OSError:  # there are no locks here
+            return
 
     def _index(self) -> None:
         """Walk all events once, so that nothing later meets a damaged one."""
@@ -156,17 +169,20 @@ class Recording:
             raise self._refuse(f"log: its version is {header['version']}, this daxemu reads {fmt.LOG_VERSION}")
         if header["checksum"] != fmt.header_checksum(packed) or header["line_size"] != LINE_SIZE:
             raise self._refuse("log: its header is damaged")
-        if header["nr_events"] == 0:
+        torn = header["nr_events"] == 0 and bool(self.cut_short)
+        if header["nr_events"] == 0 and not torn:
             raise self._refuse("log: it has no events: nothing was stored meanwhile, or it is not complete")
         if header["device_size"] != self.size:
             raise self._refuse(f"log is of a device of {header['device_size']} bytes, base of {self.size}")
         try:
-            self.nr_events, fences, flushes, places, self.markers = index_log(self._log, self.size)
+            self.nr_events, self._end, fences, flushes, places, self.markers = index_log(self._log, self.size, torn)
         except ValueError as error:
             raise self._refuse(f"log: {error}") from None
         self._log.madvise(mmap.MADV_DONTNEED)  # it is not to count as ours before it is needed again
         self.fences, self.flushes, self._places = (array("Q", numbers) for numbers in (fences, flushes, places))
-        if self.nr_events != header["nr_events"]:
+        if not self.nr_events:
+            raise self._refuse(f"log: it has no events: {self.cut_short} before there was one in the file")
+        if not torn and self.nr_events != header["nr_events"]:
             raise self._refuse(f"log has {self.nr_events} events and should have {header['nr_events']}")
 
     def events(self, first: int = 1) -> Iterator[Event]:
@@ -203,4 +219,4 @@ class Recording:
     @property
     def bytes_of_events(self) -> memoryview:
         """All events as they are in the log."""
-        return memoryview(self._log)[LOG_HEADER.size :]
+        return memoryview(self._log)[LOG_HEADER.size : self._end]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import tempfile
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ __all__ = ["Recorder", "persistence_domain"]
 
 _CHUNK = 1 << 20
 _BEHIND_ALL = (1 << 64) - 1  # events
+_KILLED = "the recorder was killed"
 # In the session's directory, as ``record0.state``: programs that start while these are there take part.
 _STATE, _EVENTS, _MODULES = "state", "events", "modules"
 
@@ -83,7 +85,13 @@ class Recorder:
             self._file = _file("log", directory, undo)
             self._log = PmemLog(self._state, self._events)
             self._links = self._link(undo)
-            self._collector = Collector(self._log, self._file, self._size)
+            self._described: tuple[object, ...] = ()
+            if directory is not None:
+                with suppress(OSError):  # there are file systems without locks; with it, the recorder is alive
+                    fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                undo.callback((directory / "meta.json").unlink, missing_ok=True)
+                self._describe(directory, cut_short=_KILLED)
+            self._collector = Collector(self._log, self._file, self._size, self._keep if directory else None)
             undo.pop_all()
 
     def __enter__(self) -> Recorder:
@@ -244,19 +252,34 @@ class Recorder:
     def _complete(self, incomplete: str) -> None:
         if self.directory is None:
             return
+        self._describe(self.directory, cut_short=incomplete)
+        if incomplete:
+            raise UsageError(f"{self.directory} does not have all events: {incomplete}")
+
+    def _keep(self) -> None:
+        """Have what is in the directory be a recording, should this process be killed."""
+        assert self.directory
+        with suppress(OSError):  # the end tells
+            self._describe(self.directory, cut_short=_KILLED)
+
+    def _describe(self, directory: Path, cut_short: str) -> None:
+        mechanisms, sources = self._mechanisms(), self._sources.modules()
+        description = (self.command, mechanisms, len(sources), os.fstat(self._modules).st_size, cut_short)
+        if description == self._described:
+            return
         describe(
-            self.directory,
+            directory,
             device=self._device.name,
             size=self._size,
             align=self._device.align,
             domain=persistence_domain(self._device),
-            sources=["api", "preload", "scan", *self._mechanisms()],
+            sources=["api", "preload", "scan", *mechanisms],
             command=self.command,
             status=self.status,
-            modules=[*read_modules(self._modules), *self._sources.modules()],
+            modules=[*read_modules(self._modules), *sources],
+            cut_short=cut_short,
         )
-        if incomplete:
-            raise UsageError(f"{self.directory} does not have all events: {incomplete}")
+        self._described = description
 
     def _mechanisms(self) -> list[str]:
         """How lines that nobody flushed were found before the end."""

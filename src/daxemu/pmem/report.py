@@ -101,12 +101,18 @@ def finding_texts(findings: list[Finding], sites: Sites) -> Iterator[str]:
 
 def notes(recording: Recording) -> list[str]:
     """What is to be known about a recording before its findings are believed."""
-    if recording.eadr or recording.flushes or recording.fences:
-        return []
-    return [
-        "no flush and no fence was recorded: either there is none, or the program does it unseen, by instructions of "
-        "its own or by a libpmem that is linked into it ('daxemu doctor PROGRAM' tells)"
-    ]
+    found = []
+    if recording.cut_short:
+        last = recording.last_markers(recording.end, 1)
+        where = f" (the last marker is {last[0]})" if last else ""
+        events = many(recording.nr_events, "event")
+        found.append(f"the recording is cut short after {events}{where}: {recording.cut_short}")
+    if not (recording.eadr or recording.flushes or recording.fences):
+        found.append(
+            "no flush and no fence was recorded: either there is none, or the program does it unseen, by instructions "
+            "of its own or by a libpmem that is linked into it ('daxemu doctor PROGRAM' tells)"
+        )
+    return found
 
 
 def again_command(result: Exploration, failure: CrashFailure) -> str:
@@ -141,6 +147,7 @@ def as_json(result: Exploration, recording: Recording) -> dict[str, Any]:
     return {
         "recording": str(result.recording),
         "command": recording.command,
+        "cut_short": recording.cut_short,
         "check": result.check,
         "order": result.order,
         "points": result.points,

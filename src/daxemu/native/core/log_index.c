@@ -39,7 +39,8 @@ static int add_marker(PyObject *markers, const struct log_walk *walk)
 	return status;
 }
 
-static PyObject *index_of(struct log_walk walk, const unsigned char *begin)
+/* TORN: whoever wrote the log may have been killed within the last event, which is then none. */
+static PyObject *index_of(struct log_walk walk, const unsigned char *begin, int torn)
 {
 	struct numbers fences = { 0 }, flushes = { 0 }, places = { 0 };
 	PyObject *markers = PyList_New(0), *result = NULL;
@@ -58,10 +59,14 @@ static PyObject *index_of(struct log_walk walk, const unsigned char *begin)
 		else if (walk.event.type == DX_EVENT_MARKER)
 			status = add_marker(markers, &walk) < 0 ? -1 : 1;
 	}
+	if (status == -ENODATA && torn) {
+		walk.seq--;
+		status = 0;
+	}
 	if (status == 0)
-		result = Py_BuildValue("KNNNO", (unsigned long long)walk.seq, as_bytes(&fences), as_bytes(&flushes), as_bytes(&places),
-				       markers);
-	else if (status == -EINVAL)
+		result = Py_BuildValue("KnNNNO", (unsigned long long)walk.seq, (Py_ssize_t)(walk.at - begin), as_bytes(&fences),
+				       as_bytes(&flushes), as_bytes(&places), markers);
+	else if (status == -EINVAL || status == -ENODATA)
 		PyErr_Format(PyExc_ValueError, "event %llu, at byte %zd, %s", (unsigned long long)walk.seq,
 			     (Py_ssize_t)(walk.at - begin), walk.refusal);
 	free(fences.of);
@@ -76,9 +81,10 @@ PyObject *dx_index_log(PyObject *self, PyObject *args)
 	unsigned long long size;
 	PyObject *result = NULL;
 	Py_buffer log;
+	int torn;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "y*K:index_log", &log, &size))
+	if (!PyArg_ParseTuple(args, "y*Kp:index_log", &log, &size, &torn))
 		return NULL;
 	if ((size_t)log.len < sizeof(struct pmem_log_header)) {
 		PyErr_SetString(PyExc_ValueError, "it has fewer bytes than a header");
@@ -87,7 +93,7 @@ PyObject *dx_index_log(PyObject *self, PyObject *args)
 		struct log_walk walk = { .at = begin + sizeof(struct pmem_log_header), .end = begin + log.len,
 					 .device_size = size };
 
-		result = index_of(walk, begin);
+		result = index_of(walk, begin, torn);
 	}
 	PyBuffer_Release(&log);
 	return result;

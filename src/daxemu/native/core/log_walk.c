@@ -37,11 +37,12 @@ int log_next(struct log_walk *walk)
 	walk->seq++;
 	walk->refusal = "is cut off";
 	if (left < sizeof(*event))
-		return -EINVAL;
+		return -ENODATA;
 	memcpy(event, walk->at, sizeof(*event));
 	size = dx_pmem_event_size(event->type, event->length);
-	if (size <= left)
-		walk->refusal = refusal_of(event, walk->device_size);
+	if (size > left)
+		return -ENODATA;
+	walk->refusal = refusal_of(event, walk->device_size);
 	if (walk->refusal)
 		return -EINVAL;
 	walk->payload = walk->at + sizeof(*event);

@@ -16,7 +16,7 @@ struct log_walk {
 	const char *refusal; /* what is wrong with it */
 };
 
-/* Go to the next event: 1; 0: there is none; -EINVAL: it is damaged. */
+/* Go to the next event: 1; 0: there is none; -EINVAL: it is damaged; -ENODATA: it is cut off. */
 int log_next(struct log_walk *walk);
 
 #endif

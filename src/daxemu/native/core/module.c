@@ -141,8 +141,8 @@ static PyMethodDef methods[] = {
 	{ "find_events", dx_find_events, METH_VARARGS,
 	  "find_events(events, device_size): [(kind, site, count, offset, seq), …] of what a log shows without any check." },
 	{ "index_log", dx_index_log, METH_VARARGS,
-	  "index_log(log, device_size): of a log's events how many there are; those that fence, and flushes; where each of "
-	  "some lies; and [(seq, text), …] of the markers." },
+	  "index_log(log, device_size, torn): of a log's events how many there are, and where they end; those that fence, and "
+	  "flushes; where each of some lies; and [(seq, text), …] of the markers. torn: if the last is cut off, it is none." },
 	{ NULL, NULL, 0, NULL },
 };
 
