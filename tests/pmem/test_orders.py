@@ -50,3 +50,50 @@ def test_full_refuses_more_than_the_limit_before_any_check(written):
 def test_an_unknown_order_is_refused(written):
     with pytest.raises(UsageError, match="order 'random': say auto, full, partial"):
         explore(written, bool, order="random")
+
+
+@pytest.fixture
+def sections(tmp_path):
+    """Five times two lines are persisted: the second to the fourth time in a section, the third in one within."""
+    around = {2: "out.BEGIN", 3: "in.BEGIN", 4: "in.END", 5: "out.END"}
+    written = [
+        event
+        for turn in range(1, 6)
+        for event in (
+            *([("marker", around[turn])] if turn in around else []),
+            *(("store", at * LINE, line(f"{at} {turn}")) for at in (0, 1)),
+            ("persist", 0, 2 * LINE),
+        )
+    ]
+    return make_recording(tmp_path / "r", written)
+
+
+@pytest.mark.parametrize(
+    ("order", "states"),
+    [
+        ("no-check,out=full", 4 + 3 + 3),
+        ("no-check,out=NoReorderDoCheck,in=ReorderFull", 1 + 3 + 1),
+        ("in=no-check", 4 + 3 + 0 + 4 + 3),
+        ("no-check,in=full", 4),
+    ],
+)
+def test_a_section_may_have_an_order_of_its_own(sections, order, states):
+    """Where all states are tried, the one that has nothing of them was there before."""
+    result = explore(sections, lambda _: True, order=order)
+
+    assert result.states == states
+    assert result.points == 6
+
+
+def test_what_is_no_section_is_refused(sections):
+    with pytest.raises(UsageError, match=r"no marker 'commit\.BEGIN'; it has in, out"):
+        explore(sections, bool, order="no-check,commit=full")
+    with pytest.raises(UsageError, match="say how to try a section once, as in no-check,commit=full"):
+        explore(sections, bool, order="in=full,in=partial")
+    with pytest.raises(UsageError, match="order 'random': say auto"):
+        explore(sections, bool, order="in=random")
+
+
+def test_names_of_orders_and_sections_become_ours():
+    assert parse_order("in=ReorderFull") == "auto,in=full"
+    assert parse_order("NoReorderNoCheck,a=b=Partial") == "no-check,a=b=partial"

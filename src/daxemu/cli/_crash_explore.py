@@ -68,7 +68,8 @@ _OPTIONS = (
         default="auto",
         metavar="NAME",
         show_default=True,
-        help=f"Which states: {', '.join(ORDERS)}, or what pmreorder calls them. full refuses more than --limit.",
+        help=f"Which states: {', '.join(ORDERS)}, or what pmreorder calls them. full refuses more than --limit. "
+        "NAME,SECTION=NAME has another one between the markers SECTION.BEGIN and SECTION.END.",
     ),
     click.option(
         "--resume", is_flag=True, help="Go on where an exploration with the same options was interrupted, if one was."

@@ -15,7 +15,7 @@ from daxemu.pmem.checks import Check, refuse_check, show_check
 from daxemu.pmem.exploration import Exploration, Parts
 from daxemu.pmem.findings import find
 from daxemu.pmem.journal import Journal
-from daxemu.pmem.orders import parse_order
+from daxemu.pmem.orders import orders_at, parse_order
 from daxemu.pmem.points import Points, crash_points, split
 from daxemu.pmem.reader import Recording
 from daxemu.pmem.states import CrashImage, State, parse_state
@@ -106,7 +106,8 @@ def explore(
     every N events, as ``points`` says. Of each line of 64 bytes that is not durable then, any store since it
     was may be what is left. Are there more states than ``limit`` at a crash point, as many are tried: no line,
     all lines, each alone, all but each, and random ones by ``seed``. With ``order="full"`` more are refused; the orders
-    of pmreorder, by its names or ours, try fewer, whatever the limit.
+    of pmreorder, by its names or ours, try fewer, whatever the limit. ``no-check,commit=full`` has another order
+    between the markers ``commit.BEGIN`` and ``commit.END``.
 
     ``check`` is a callable that gets the bytes of the device, for reading, and the markers before the crash if
     it has a second parameter; False or an exception is a failure. Or a command: ``{image}`` in it is a file
@@ -145,8 +146,11 @@ def explore(
                 progress(result, 1)
             return _finished(result, recording, begin)
         total = len(at)
-        if order == "full":
-            _refuse_more_than(limit, recording, at)
+        orders = orders_at(order, recording, at)
+        if "full" in orders:
+            _refuse_more_than(
+                limit, recording, [point for point, tried in zip(at, orders, strict=True) if tried == "full"]
+            )
         journal = after.enter_context(Journal(recording.path, _options(recording, task, result.check)))
         if resume:
             for part, seconds in journal.resume():

@@ -11,6 +11,7 @@ from functools import partial
 from daxemu.pmem.checks import Check, CommandCheck, is_told_markers, reason_of
 from daxemu.pmem.exploration import CrashFailure, MissingLine, Part
 from daxemu.pmem.minimise import Choice, minimise
+from daxemu.pmem.orders import orders_at
 from daxemu.pmem.points import Points, crash_points
 from daxemu.pmem.reader import Recording
 from daxemu.pmem.states import CrashImage, State
@@ -52,6 +53,7 @@ class Walker:
         with ExitStack() as undo:
             self._recording = undo.enter_context(Recording(task.path))
             self._points = crash_points(self._recording, task.points)
+            self._orders = orders_at(task.order, self._recording, self._points)
             self.image = undo.enter_context(CrashImage(self._recording))
             self._command = None
             if not callable(task.check):
@@ -95,7 +97,7 @@ class Walker:
             self.image.advance(point)
         seed = (task.seed << 32) + point & _64_BITS
         salt = (self._recording.markers_before(point) if self._told else 0) * 0x9E3779B97F4A7C15 & _64_BITS
-        return self.image.states.explore(check, task.order, task.limit, seed, keep, salt)
+        return self.image.states.explore(check, self._orders[number], task.limit, seed, keep, salt)
 
     def _explore(self, number: int, part: Part) -> None:
         self.image.advance(self._points[number])
