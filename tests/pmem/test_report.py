@@ -201,6 +201,16 @@ def test_a_page_of_many_failures_stays_small(tmp_path):
     assert len(page) < 1_000_000
 
 
+def test_a_state_with_many_missing_lines_is_titled_by_what_failed(tmp_path):
+    written = [*(("store", at * LINE, line("a")) for at in range(50)), ("fence",)]
+    with Recording(make_recording(tmp_path / "r", written)) as recording:
+        result = explore(recording, lambda memory: sum(memory[at * LINE] == 0 for at in range(50)) < 40)
+        page = report_page(result, recording)
+
+    assert "<h3>the check answered False</h3>" in page
+    assert str(result.failures[0].state) in page
+
+
 def test_markers_that_are_near_each_other_can_be_read(tmp_path):
     markers = [("marker", text) for text in ("first & foremost", "second", "third")]
     written = [*markers[:2], ("store", 0, line("a")), ("fence",), markers[2], ("fence",)]

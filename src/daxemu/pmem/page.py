@@ -22,6 +22,7 @@ __all__ = ["report_page"]
 
 _DRAWN, _TOLD = 10, 1000  # failures: more than these nobody can look at
 _FINDINGS = 200
+_LONG = 200  # letters of a title: a state with many missing lines has a long name
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fff; --block: #f3f3f3 }
@@ -32,7 +33,8 @@ h1 { font-size: 1.5rem; border-left: .4rem solid var(--fence); padding-left: .8r
 h1.good { border-color: var(--marker) } h1.bad { border-color: var(--crash) }
 h2 { font-size: 1.25rem; margin-top: 2rem } h3 { font-size: 1rem; margin: 0 }
 code { font: .875rem/1.5 monospace; white-space: pre-wrap }
-li code { user-select: all; background: var(--block); padding: .1rem .3rem }
+li code { display: block; max-height: 7.5em; overflow: auto; user-select: all }
+li code { background: var(--block); padding: .1rem .3rem }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem } dt { color: var(--text) } dd { margin: 0 }
 article { border-left: .2rem solid var(--crash); padding-left: .8rem; margin: 1.5rem 0 } article ul { margin: .3rem 0 }
 summary { cursor: pointer } table { border-collapse: collapse } td, th { text-align: left; vertical-align: top }
@@ -85,7 +87,7 @@ def _failures(result: Exploration, recording: Recording, sites: Sites) -> Iterat
     yield f"<h2>Failing states</h2>{legend()}"
     for failure in result.failures[:_DRAWN]:
         title, *lines = failure_text(failure, recording, sites)
-        yield f"<article><h3>{escape(title)}</h3><ul>"
+        yield f"<article><h3>{escape(title if len(title) < _LONG else failure.reason)}</h3><ul>"
         yield from (f"<li>{escape(line.strip())}</li>" for line in lines)
         yield f"<li>again: <code>{escape(again_command(result, failure))}</code></li></ul>"
         yield f"<div class=scroll>{around(recording, failure).html([failure], sites)}</div></article>"

@@ -139,7 +139,7 @@ class Picture:
         for event in self._shown:
             x, text = self._columns[event.seq] + 5, str(event.seq)
             half = len(text) * _LETTER // 2
-            if x - half > free and all(abs(x - 5 - gap) > half for gap in self._gaps):
+            if x - half > free and all(abs(x - 5 - gap) > half + _LETTER for gap in self._gaps):
                 yield _drawn("text", "number", text, x=x, y=self._bottom + 14)
                 free = x + half + _LETTER
 
