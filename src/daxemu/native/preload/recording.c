@@ -217,12 +217,13 @@ static uint32_t name_process(void)
 	return next;
 }
 
-/* Where the program called libpmemobj, if that is who called us. */
+/* Where the program called a library of PMDK, if that is who called us. */
 static uintptr_t site_in_program(const void *site)
 {
-	bool inside = (uintptr_t)site - dx_pmemobj.start < dx_pmemobj.length;
-
-	return (uintptr_t)(inside && dx_pmemobj_caller ? dx_pmemobj_caller : site);
+	for (int i = 0; i < DX_PMDK_LIBRARIES; i++)
+		if (unlikely((uintptr_t)site - dx_pmdk[i].start < dx_pmdk[i].length) && dx_pmdk_caller)
+			return (uintptr_t)dx_pmdk_caller;
+	return (uintptr_t)site;
 }
 
 static bool identify(struct dx_pmem_actor *actor, uint32_t of, const void *site)
@@ -351,7 +352,7 @@ static void *find_in(const char *path, const char *name)
 
 SLOW void *dx_find_behind(const char *name, const void *site)
 {
-	static const char *const libraries[] = { "libpmem.so.1", "libpmem2.so.1", "libpmemobj.so.1" };
+	static const char *const libraries[] = { "libpmem.so.1", "libpmem2.so.1", "libpmemobj.so.1", "libpmemlog.so.1", "libpmemblk.so.1" };
 	void *function = dlsym(RTLD_NEXT, name);
 	Dl_info caller;
 

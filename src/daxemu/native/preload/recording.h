@@ -35,11 +35,12 @@ void dx_record_flush(const void *at, size_t length, const void *site);
 void dx_record_fence(const void *site);
 void dx_record_persist(const void *at, size_t length, const void *site);
 
-/* libpmemobj's code, once it was called, and where this thread's last call of it came from. */
+/* The code of libpmemobj, libpmemlog and libpmemblk, once they were called, and where this thread's last call of one came from. */
+enum { DX_PMDK_LIBRARIES = 3 };
 extern struct dx_code {
 	uintptr_t start, length;
-} dx_pmemobj;
-extern __thread const void *dx_pmemobj_caller __attribute__((tls_model("initial-exec")));
+} dx_pmdk[DX_PMDK_LIBRARIES];
+extern __thread const void *dx_pmdk_caller __attribute__((tls_model("initial-exec")));
 
 /*
  * A library's function of this name, behind ours; SITE is where it is called from. A library that was loaded out of
