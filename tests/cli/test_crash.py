@@ -1,25 +1,40 @@
 """daxemu crash: recordings are shown, and explored by commands."""
 
 import json
+import os
 import shlex
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from daxemu.pmem.journal import JOURNAL
+from daxemu.pmem.points import crash_points
 from daxemu.pmem.reader import Recording
+from daxemu.session.directory import sweep
 from tests.cli.conftest import PATIENCE, until
 from tests.conftest import require_library
 from tests.pmem.recordings import line, make_recording
-from tests.pmem.test_explore import CHECK, RIGHT, WRONG
+from tests.pmem.test_explore import CHECK, RIGHT, WRONG, publish
 
 
 def crash(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "daxemu", "crash", *map(str, arguments)], capture_output=True, text=True, check=False
     )
+
+
+def running(word):
+    """Processes that have this in their arguments."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if str(word).encode() in (directory / "cmdline").read_bytes():
+                found.append(directory.name)
+    return found
 
 
 @pytest.fixture
@@ -178,17 +193,73 @@ def test_what_cannot_be_run_ends_with_2(program, text):
 
 @pytest.mark.parametrize(
     ("jobs", "number"),
-    [("1", signal.SIGINT), ("1", signal.SIGTERM), ("2", signal.SIGINT), ("2", signal.SIGTERM), ("2", signal.SIGKILL)],
+    [(jobs, number) for jobs in ("1", "2") for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)],
 )
-def test_an_interrupt_is_no_answer_and_leaves_no_check_behind(tmp_path, wrong, jobs, number):
-    pid = tmp_path / "pid"
-    check = f"sh -c 'echo $$ > {pid}.new && mv {pid}.new {pid} && exec sleep 1000' {{image}}"
+@pytest.mark.parametrize("where", ["{image}", "/dev/dax0.0"])
+def test_an_interrupt_is_no_answer_and_leaves_no_check_behind(tmp_path, sessions, jobs, number, where):
+    wrong = make_recording(tmp_path / "wrong", WRONG, size=2 << 20)
+    pid, scratch = tmp_path / "pid", tmp_path / "scratch"
+    scratch.mkdir()
+    check = f"sh -c 'tail -f {wrong}/log & echo > {pid}; wait' {where}"
     command = [sys.executable, "-m", "daxemu", "crash", "explore", str(wrong), "--jobs", jobs, "--check", check]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    environment = os.environ | {"TMPDIR": str(scratch)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         until(pid.exists)
         process.send_signal(number)
         status = process.wait(PATIENCE)
         said = process.stderr.read()
     assert status == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}[number]
     assert "Traceback" not in said
-    until(lambda: not Path("/proc", pid.read_text().strip()).exists())
+    until(lambda: not running(tmp_path))
+    until(lambda: not any(scratch.iterdir()))
+    if number == signal.SIGKILL and jobs == "1" and where == "/dev/dax0.0":  # who comes next removes its session
+        assert len(sessions()) == 1
+        assert len(sweep()) == 1
+    until(lambda: sessions() == [])
+
+
+def test_a_run_that_is_killed_leaves_neither_program_nor_recording(tmp_path):
+    scratch, ready = tmp_path / "scratch", tmp_path / "ready"
+    scratch.mkdir()
+    script = f"tail -f {tmp_path}/slow & echo > {ready}; wait"
+    command = [sys.executable, "-m", "daxemu", "crash", "run", "--check", "true", "--", "sh", "-c", script]
+    (tmp_path / "slow").touch()
+    with subprocess.Popen(command, env=os.environ | {"TMPDIR": str(scratch)}) as process:
+        until(ready.exists)
+        assert [*scratch.glob("daxemu-crash-*/recording/log")]
+        process.kill()
+    until(lambda: not running(tmp_path))
+    until(lambda: not any(scratch.iterdir()))
+    assert len(sweep()) == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_was_killed_for_good_goes_on_and_tries_nothing_again(tmp_path, check, jobs):
+    written = [event for number in (1, 2, 3) for event in publish(number, flushed=False)]
+    recording = make_recording(tmp_path / "r", written)
+    tried, hangs, journal = tmp_path / "tried", tmp_path / "hangs", recording / JOURNAL
+    (tmp_path / "slow").write_text(
+        f"echo $DAXEMU_CRASH_POINT >> {tried}\n"
+        f"if test -e {hangs} -a $DAXEMU_CRASH_POINT = 14; then exec sleep 1000; fi\n"
+        f"sleep 0.03; exec {check.replace('{image}', '$1')}\n"
+    )
+    command = ("explore", recording, "--check", f"sh {tmp_path / 'slow'} {{image}}", "--jobs", jobs, "--json")
+    whole = json.loads(crash(*command).stdout)
+    tried.unlink()
+    hangs.touch()
+    with subprocess.Popen([sys.executable, "-m", "daxemu", "crash", *map(str, command)]) as process:
+        until(lambda: tried.exists() and "14" in tried.read_text().split())
+        until(lambda: journal.exists() and journal.read_text().count('"begin"') >= 2)
+        process.kill()
+    until(lambda: not running(tmp_path))
+    hangs.unlink()
+    with Recording(recording) as read:
+        points = crash_points(read, "fences")
+    done = {str(points[json.loads(entry)["begin"]]) for entry in journal.read_text().splitlines()[1:]}
+    assert done & {*tried.read_text().split()}
+    tried.unlink()
+
+    result = crash(*command, "--resume")
+    assert (result.returncode, result.stderr) == (1, "")
+    assert json.loads(result.stdout) | {"seconds": 0} == whole | {"seconds": 0}
+    assert not done & {*tried.read_text().split()}

@@ -28,7 +28,7 @@ def client(tmp_path_factory):
     scratch = tmp_path_factory.mktemp("scratch")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, local_directory=str(scratch)
+            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=":0", local_directory=str(scratch)
         ) as workers,
         distributed.Client(workers) as client,
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from daxemu.engine import Engine
 from daxemu.errors import UsageError
 from daxemu.pmem.points import Scan, parse_points, parse_scan, scan_for
 from daxemu.pmem.reader import Recording
+from daxemu.pmem.reaper import Reaper
 
 __all__ = ["run"]
 
@@ -37,10 +39,10 @@ def run(cmd: tuple[str, ...], size: str, align: str, scan: str | None, keep: str
     wanted = parse_scan(scan) if scan is not None else scan_for(parse_points(options["points"]))
     if options["resume"] and not keep:
         raise UsageError("--resume goes on with a recording that was kept: say by --keep DIR which")
-    with tempfile.TemporaryDirectory(prefix="daxemu-crash-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="daxemu-crash-") as temporary, Reaper(temporary) as reaper:
         directory = Path(keep) if keep else Path(temporary, "recording")
         if not (options["resume"] and directory.exists()):
-            _record(cmd, size, align, wanted, directory)
+            _record(cmd, size, align, wanted, directory, os.environ | reaper.environment)
         with Recording(directory) as recording:
             if tuple(recording.command) != cmd:
                 raise UsageError(f"{directory} is a recording of another command: {shlex.join(recording.command)}")
@@ -48,12 +50,14 @@ def run(cmd: tuple[str, ...], size: str, align: str, scan: str | None, keep: str
     sys.exit(status)
 
 
-def _record(cmd: tuple[str, ...], size: str, align: str, scan: Scan, directory: Path) -> None:
+def _record(
+    cmd: tuple[str, ...], size: str, align: str, scan: Scan, directory: Path, environment: dict[str, str]
+) -> None:
     with Engine() as engine:
         device = engine.add_region(size, align=align).devices[0]
         with device.record(directory, scan=scan) as recorder:
             recorder.command = cmd
-            recorder.status = device.run(cmd).returncode
+            recorder.status = device.run(cmd, env=environment).returncode
             if recorder.status:
                 ended = f"exit status {recorder.status}" if recorder.status > 0 else f"signal {-recorder.status}"
                 print(f"daxemu: {cmd[0]} ended by {ended}; what it did until then is tried", file=sys.stderr)

@@ -20,6 +20,7 @@ from daxemu._core import copy_changes
 from daxemu.engine import Engine
 from daxemu.errors import DaxemuError, UsageError
 from daxemu.launch.start import check_reachable, program_environment
+from daxemu.pmem.reaper import Reaper
 
 if TYPE_CHECKING:
     from daxemu.pmem.reader import Recording
@@ -115,11 +116,14 @@ class CommandCheck:
                 undo.callback(os.close, self._fd)
                 os.truncate(self._fd, recording.size)
                 self._command = [part.replace(IMAGE, path) for part in self._command]
+                reaper = undo.enter_context(Reaper(directory))
             else:
                 engine = undo.enter_context(Engine())
                 region = engine.add_region(recording.size, align=recording.align, persistence=recording.domain)
                 self._fd = region.devices[0]._backing.fd
                 self._environment = program_environment(engine.environ(), self._command[0], self._environment)
+                reaper = undo.enter_context(Reaper())
+            self._environment |= reaper.environment
             self._close = undo.pop_all()
 
     def close(self) -> None:

@@ -28,6 +28,9 @@ Work = Callable[[Task, int, int], Part]
 _walkers: dict[tuple[str, int], Walker] = {}
 _ended: set[str] = set()  # explorations of threads that are over, while some of these may just be beginning
 _deciding = threading.Lock()
+# Threads that make a walker: amid that no exception may come. And those that were interrupted meanwhile.
+_beginning: set[int] = set()
+_interrupted: set[int] = set()
 
 
 def explore_part(task: Task, begin: int, end: int) -> Part:
@@ -35,9 +38,23 @@ def explore_part(task: Task, begin: int, end: int) -> Part:
     mine = task.key, threading.get_ident()
     walker = _walkers.get(mine)
     if walker is None or walker.next > begin:
-        if walker:
-            del _walkers[mine]
+        walker = _begin_walk(task)
+    try:
+        return walker.explore(begin, end)
+    except BaseException:
+        if _walkers.pop(mine, None):  # what it knows now is neither here nor there
             walker.close()
+        raise
+
+
+def _begin_walk(task: Task) -> Walker:
+    """A walker of this thread, in the place of the one that it may have."""
+    me = threading.get_ident()
+    mine = task.key, me
+    _beginning.add(me)
+    try:
+        if mine in _walkers:
+            _walkers.pop(mine).close()
         elif not any(key == task.key for key, _ in _walkers):
             Finalize(None, close_walkers, args=(task.key,), exitpriority=10)
         walker = Walker(task)
@@ -48,19 +65,22 @@ def explore_part(task: Task, begin: int, end: int) -> Part:
         if ended:
             walker.close()
             raise CancelledError
-    try:
-        return walker.explore(begin, end)
-    except BaseException:
-        if _walkers.pop(mine, None):  # what it knows now is neither here nor there
-            walker.close()
-        raise
+    finally:
+        _beginning.discard(me)
+        if me in _interrupted:
+            _interrupted.discard(me)
+            interrupt()
+    return walker
 
 
 def interrupt() -> None:
     """What a handler of signals does: a KeyboardInterrupt in this thread, but not amid the start of a command.
 
-    It could then not be ended.
+    It could then not be ended; nor amid the making of a session, which could then not be removed.
     """
+    if threading.get_ident() in _beginning:
+        _interrupted.add(threading.get_ident())
+        return
     walkers = list(_walkers.values())
     for walker in walkers:
         walker.stop()
