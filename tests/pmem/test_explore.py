@@ -248,6 +248,22 @@ def test_a_command_gets_a_device_and_keeps_what_it_writes_to_itself(tmp_path):
     assert [missing.offset for missing in result.failures[0].missing] == [64]
 
 
+@pytest.mark.parametrize("where", ["{image}", "/dev/dax0.0"])
+def test_what_a_command_leaves_running_ends_with_it(tmp_path, where):
+    program = (
+        "import mmap, os, sys\n"
+        "memory = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 1 << 21)\n"
+        "assert memory[4096] == 0, 'written by another'\n"
+        "if os.fork() == 0:\n"
+        "    while True:\n"
+        "        memory[4096] = 1\n"
+        "while memory[4096] == 0:\n"
+        "    pass\n"
+    )
+    path = make_recording(tmp_path / "r", ABC, size=2 << 20)
+    assert explore(path, [sys.executable, "-c", program, where]).failed == 0
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [("kill -SEGV $$", "killed by SIGSEGV"), ("sleep 60", "it did not end within 0.2 seconds")],

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +92,7 @@ class CommandCheck:
     ``/dev/dax0.0`` that does. Either is its own: what it writes there is gone with the next state.
     It learns the crash point from DAXEMU_CRASH_POINT, the last markers, one a line, from
     DAXEMU_CRASH_MARKERS. Another exit status than 0, a signal, or no end in time is a failure.
+    What it has started ends with it, unless that is in a session of its own.
     """
 
     def __init__(
@@ -168,17 +169,15 @@ class CommandCheck:
                 end.register(pidfd, select.POLLIN)
                 end.register(self._stop, select.POLLIN)
                 ready = dict(end.poll(self._timeout * 1000))
-                if self._stop in ready:
-                    raise KeyboardInterrupt
-                if ready:
-                    return process.wait()
             finally:
                 os.close(pidfd)
+            if self._stop in ready:
+                raise KeyboardInterrupt
         finally:
-            if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)  # with its children; it is not waited for yet
-                process.wait()
-        return None
+            with suppress(PermissionError):  # a setuid one
+                os.killpg(process.pid, signal.SIGKILL)  # it is not waited for yet, so no other group has this number
+            status = process.wait()
+        return status if ready else None
 
     def _said(self) -> str:
         """The last line of its output, that a reason may end with."""
