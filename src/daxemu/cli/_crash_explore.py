@@ -147,7 +147,7 @@ def explore_and_tell(
                 order=order,
                 limit=limit,
                 seed=seed,
-                jobs=jobs or len(os.sched_getaffinity(0)),
+                jobs=len(os.sched_getaffinity(0)) if jobs is None else jobs,
                 dask=dask,
                 timeout=timeout,
                 state=state,

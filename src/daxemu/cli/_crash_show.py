@@ -79,7 +79,6 @@ def _as_object(event: Event, sites: Sites) -> dict[str, object]:
 def _write_image(recording: Recording, state: str, path: str) -> None:
     wanted = parse_state(state)
     with CrashImage(recording) as image:
-        image.advance(wanted.point)
         image.show(wanted)
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

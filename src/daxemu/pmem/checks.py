@@ -61,6 +61,7 @@ def show_check(check: Check) -> str:
 def refuse_check(check: Check) -> None:
     """Raise UsageError, or what ``device.run`` raises, for a check that cannot run at all."""
     if callable(check):
+        _refuse_callable(check)
         return
     if isinstance(check, (str, bytes)) or not check:
         raise UsageError(f"check {check!r}: give a callable, or a command as a list: ['check', '{IMAGE}']")
@@ -69,6 +70,21 @@ def refuse_check(check: Check) -> None:
         check_reachable(name, os.environ)
     elif shutil.which(name) is None:
         raise UsageError(f"check {name!r}: there is no such program; give its path, or one that is in PATH")
+
+
+def _refuse_callable(check: Callable[..., Any]) -> None:
+    """What cannot be called as a check is would seem to fail on every state."""
+    try:
+        signature = inspect.signature(check)
+    except ValueError:
+        return
+    try:
+        signature.bind(*("image", "markers") if is_told_markers(check) else ("image",))
+    except TypeError:
+        raise UsageError(
+            f"check {show_check(check)}{signature}: it is called with the bytes of the device, and the markers if it "
+            "has two parameters; give it one or two"
+        ) from None
 
 
 def reason_of(error: BaseException | None) -> str:

@@ -25,6 +25,7 @@ from daxemu.pmem.workers import explored_by, explored_by_processes, explored_her
 __all__ = ["DEFAULT_LIMIT", "Progress", "explore"]
 
 DEFAULT_LIMIT = 1000
+_LONGEST = 1_000_000  # seconds that are waited for a check
 Progress = Callable[[Exploration, int], object]
 
 
@@ -129,6 +130,10 @@ def explore(
     done: list[tuple[int, int]] = []
     if limit < 1:
         raise UsageError(f"limit {limit}: at least one state is tried at each crash point")
+    if jobs < 1:
+        raise UsageError(f"jobs {jobs}: at least one process tries")
+    if not 0 < timeout <= _LONGEST:
+        raise UsageError(f"timeout {timeout:g}: a check has more than 0 seconds, and at most {_LONGEST}")
     order = parse_order(order)
     if dask is None:
         refuse_check(check)

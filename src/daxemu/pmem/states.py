@@ -101,8 +101,13 @@ class CrashImage:
             ),
         )
 
-    def choice_of(self, state: State) -> Choice:
-        """The state of this name. UsageError: the recording has no such state here."""
+    def advance_to(self, state: State) -> Choice:
+        """Go on to the crash point of this state, which is returned. UsageError: the recording has no such state."""
+        if not 1 <= state.point <= self._recording.end:
+            raise UsageError(
+                f"state {state}: the recording has events 1 to {self._recording.nr_events}; see the report"
+            )
+        self.advance(state.point)
         numbers = dict(state.lines)
         choice = tuple(numbers.pop(offset, len(versions)) for offset, versions in self.pending)
         if numbers or not all(0 <= number <= most for number, most in zip(choice, self.newest, strict=True)):
@@ -110,5 +115,5 @@ class CrashImage:
         return choice
 
     def show(self, state: State) -> None:
-        """Have the image be a state. UsageError: the recording has no such state here."""
-        self.states.choose(self.choice_of(state))
+        """Have the image be a state, of this crash point or a later one. UsageError: there is none such."""
+        self.states.choose(self.advance_to(state))

@@ -161,8 +161,7 @@ class Walker:
 
     def try_state(self, state: State) -> Part:
         """Try a single one."""
-        self.image.advance(state.point)
-        choice = self.image.choice_of(state)
+        choice = self.image.advance_to(state)
         reason = self.judge(choice)
         failures = [self._describe(choice, reason, 1, unsteady=not self.judge(choice))] if reason else []
         return Part(0, 1, states=1, failed=len(failures), failures=failures)
