@@ -5,6 +5,7 @@ import pytest
 from daxemu.errors import UsageError
 from daxemu.pmem import Recording, explore
 from daxemu.pmem.orders import ORDERS, parse_order
+from daxemu.pmem.report import summary
 from daxemu.pmem.states import CrashImage
 from tests.pmem.recordings import LINE, line, make_recording
 
@@ -32,12 +33,13 @@ def test_every_order_is_one_in_c(written):
         ("accumulative", 5, 1),
         ("ReorderReverseAccumulative", 4, 1),
         ("NoReorderDoCheck", 1, 1),
-        ("NoReorderNoCheck", 0, 1),
+        ("NoReorderNoCheck", 0, 0),
     ],
 )
 def test_an_order_tries_so_many_states(written, name, states, sampled):
     result = explore(written, lambda _: None, order=name, limit=12)
     assert (result.states, result.sampled, result.order) == (states, sampled, parse_order(name))
+    assert result.untried == (states == 0)
 
 
 def test_full_refuses_more_than_the_limit_before_any_check(written):
@@ -69,20 +71,21 @@ def sections(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("order", "states"),
+    ("order", "states", "told"),
     [
-        ("no-check,out=full", 4 + 3 + 3),
-        ("no-check,out=NoReorderDoCheck,in=ReorderFull", 1 + 3 + 1),
-        ("in=no-check", 4 + 3 + 0 + 4 + 3),
-        ("no-check,in=full", 4),
+        ("no-check,out=full", 4 + 3 + 3, "(3 of them not tried)"),
+        ("no-check,out=NoReorderDoCheck,in=ReorderFull", 1 + 3 + 1, "(2 of them sampled, 3 of them not tried)"),
+        ("in=no-check", 4 + 3 + 0 + 4 + 3, "(1 of them not tried)"),
+        ("no-check,in=full", 4, "(5 of them not tried)"),
     ],
 )
-def test_a_section_may_have_an_order_of_its_own(sections, order, states):
+def test_a_section_may_have_an_order_of_its_own(sections, order, states, told):
     """Where all states are tried, the one that has nothing of them was there before."""
     result = explore(sections, lambda _: True, order=order)
 
     assert result.states == states
     assert result.points == 6
+    assert told in summary(result)
 
 
 def test_what_is_no_section_is_refused(sections):

@@ -54,6 +54,7 @@ class Part:
     begin: int
     end: int
     sampled: int = 0
+    untried: int = 0
     states: int = 0
     failed: int = 0
     failures: list[CrashFailure] = field(default_factory=list)
@@ -67,9 +68,10 @@ class Exploration:
     """What came of it: ``states`` were checked at ``points`` crash points, ``failed`` of them failed.
 
     A state is counted once, at the first crash point that has it, however many ``jobs`` shared the work. At ``sampled``
-    crash points there were more than ``order`` and limit had tried. ``failures`` has one for each crash point that
-    has any; ``findings`` are what the recording shows without any check. ``resumed`` of the crash points were
-    explored before an interruption, and ``seconds`` are those of then and now. ``workers`` is 0 without a cluster.
+    crash points there were more than ``order`` and limit had tried, at ``untried`` ones the order had none tried.
+    ``failures`` has one for each crash point that has any; ``findings`` are what the recording shows without any
+    check. ``resumed`` of the crash points were explored before an interruption, and ``seconds`` are those of then and
+    now. ``workers`` is 0 without a cluster.
     """
 
     recording: Path
@@ -77,6 +79,7 @@ class Exploration:
     order: str = "auto"
     points: int = 0
     sampled: int = 0
+    untried: int = 0
     states: int = 0
     failed: int = 0
     failures: list[CrashFailure] = field(default_factory=list)
@@ -95,6 +98,7 @@ class Exploration:
         """Count what came of some crash points."""
         self.points += part.end - part.begin
         self.sampled += part.sampled
+        self.untried += part.untried
         self.states += part.states
         self.failed += part.failed
         self.failures += part.failures

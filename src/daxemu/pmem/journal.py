@@ -143,5 +143,5 @@ def _part(entry: dict[str, Any]) -> Part:
         )
         for failure in entry["failures"]
     ]
-    numbers = {name: entry[name] for name in ("begin", "end", "sampled", "states", "failed")}
+    numbers = {name: entry[name] for name in ("begin", "end", "sampled", "untried", "states", "failed")}
     return Part(**numbers, failures=failures)

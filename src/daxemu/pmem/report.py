@@ -37,7 +37,8 @@ def many(count: int, what: str) -> str:
 def summary(result: Exploration) -> str:
     """One line."""
     counted = f"{many(result.states, 'state')} at {many(result.points, 'crash point')}"
-    sampled = f" ({result.sampled} of them sampled)" if result.sampled else ""
+    partly = [f"{n} of them {how}" for n, how in ((result.sampled, "sampled"), (result.untried, "not tried")) if n]
+    sampled = f" ({', '.join(partly)})" if partly and result.states else ""
     if result.order != "auto":
         sampled += f", order {result.order}"
     if not result.states:
@@ -152,6 +153,7 @@ def as_json(result: Exploration, recording: Recording) -> dict[str, Any]:
         "order": result.order,
         "points": result.points,
         "sampled": result.sampled,
+        "untried": result.untried,
         "states": result.states,
         "failed": result.failed,
         "seconds": round(result.seconds, 3),

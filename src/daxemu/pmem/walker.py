@@ -105,7 +105,8 @@ class Walker:
         tried, new, failed, failures = self._visit(number, call, _KEPT)
         part.states += new
         part.failed += failed
-        part.sampled += tried < self.image.states.count()
+        part.untried += not tried
+        part.sampled += 0 < tried < self.image.states.count()
         if failures:
             part.failures.append(self._least(failures, failed, call))
 
