@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daxemu import Engine, UnavailableError
-from daxemu.pmem import explore
+from daxemu.pmem import Recording, explore
 from daxemu.pmem.format import EVENT_STORE, STATE
+from daxemu.pmem.report import notes
 from tests.conftest import require_library
 from tests.pmem.logs import events, told
 
@@ -170,6 +171,26 @@ def test_mappings_that_were_revoked_meanwhile(device, record, tmp_path):
         memory[3 * LINE] = 3
         memory.drain()
     assert told(tmp_path / "rec") == [stored(1), FENCE, stored(2), FENCE, stored(3), FENCE]
+
+
+@pytest.mark.parametrize(("scan", "found"), [("fences", [0, 4, 8]), (1, [*range(9)]), (3, [0, 3, 6])])
+def test_where_all_is_compared_that_is_less_often_the_larger_it_is(tmp_path, scan, found):
+    """Of 16 MiB before each fourth fence, unless it was said before which."""
+    with Engine() as engine:
+        device = engine.add_region("16M").devices[0]
+        with device.open() as file, file.mmap() as memory:
+            memory[0 : 16 << 20] = b"x" * (16 << 20)
+            with device.record(tmp_path / "rec", scan=scan) as recorder:
+                compare_all(recorder)
+                for turn in range(9):
+                    memory[LINE * turn] = ord("y")
+                    memory.drain()
+    seen = [event.type == EVENT_STORE for event in events(tmp_path / "rec")]
+    fences = [at for at, store in enumerate(seen) if not store]
+    assert [turn for turn, at in enumerate(fences) if at and seen[at - 1]] == found
+    with Recording(tmp_path / "rec") as recording:
+        assert ("scan:seldom" in recording.sources) == (scan == "fences")
+        assert any("--scan 1" in note for note in notes(recording)) == (scan == "fences")
 
 
 CHANGES = st.lists(st.tuples(st.integers(0, 4095), st.binary(min_size=1, max_size=200)), max_size=8)

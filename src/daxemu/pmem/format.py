@@ -30,6 +30,7 @@ __all__ = [
     "RECORDINGS_MOST",
     "SCANNED_DIFF",
     "SCANNED_PAGEMAP",
+    "SCANNED_SELDOM",
     "SHADOW_OFFSET",
     "STATE",
     "STOPPED_CLOSED",
@@ -91,7 +92,9 @@ EVENT = Record(
 # has them, ``limit`` up to where there is room, in whole MiB; what is not collected is
 # to be no more than ``held_most``. ``nr_threads`` is the next thread's number.
 # Before an event whose type is in ``scan_at``, and has come ``scan_every`` times since, whoever writes it looks for
-# lines that nobody has flushed; ``scanned`` is how that was done. ``scan_diff``: always by comparing all (tests).
+# lines that nobody has flushed; ``scanned`` is how that was done. 0: each time, but where all has to be compared less
+# often, as ``scan_debt`` says: the bytes that were compared and are not made up for. ``scan_diff``: always by
+# comparing all (tests).
 # ``missed`` is why a program could not take part, an errno.
 # ``sharing``: is there only the first thread, which writes without locks while it is ``busy``; soon not; or not?
 STATE = Record(
@@ -104,6 +107,7 @@ STATE = Record(
         "device_size": "Q",
         "dev": "Q",
         "ino": "Q",
+        "scan_debt": "Q",
         "nr_threads": "I",
         "stopped": "I",
         "scan_at": "I",
@@ -118,6 +122,7 @@ STATE = Record(
 )
 SCANNED_PAGEMAP = 1  # the kernel told which pages were stored to
 SCANNED_DIFF = 2
+SCANNED_SELDOM = 4  # and not each time, as there is so much
 
 STOPPED_CLOSED = 1
 STOPPED_FULL = 2  # no room for more events

@@ -47,14 +47,17 @@ def parse_scan(text: str) -> Scan:
 
 
 def scan_at(scan: Scan) -> tuple[int, int]:
-    """Return the types of events before which there is a look, as bits, and before each how many of them."""
+    """Return the types of events before which there is a look, as bits, and before each how many of them.
+
+    0: before each, but if all of the device has to be compared only as often as its size allows.
+    """
     if isinstance(scan, int):
         if scan < 1:
             raise UsageError(f"scan at every {scan} fences: give 1 or more")
         return EVENT_FENCE, scan
     if scan not in _SCANNED:
         raise UsageError(f"scan={scan!r}: give none, fences, flushes, markers, or at each how many fences")
-    return _SCANNED[scan], 1
+    return _SCANNED[scan], int(scan == "markers")
 
 
 def scan_for(points: Points) -> Scan:

@@ -283,7 +283,11 @@ class Recorder:
 
     def _mechanisms(self) -> list[str]:
         """How lines that nobody flushed were found before the end."""
-        ways = {fmt.SCANNED_PAGEMAP: "scan:pagemap", fmt.SCANNED_DIFF: "scan:diff"}
+        ways = {
+            fmt.SCANNED_PAGEMAP: "scan:pagemap",
+            fmt.SCANNED_DIFF: "scan:diff",
+            fmt.SCANNED_SELDOM: "scan:seldom",
+        }
         scanned = STATE.unpack(os.pread(self._state, STATE.size, 0))["scanned"]
         return [name for bit, name in ways.items() if scanned & bit]
 

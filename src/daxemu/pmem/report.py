@@ -108,6 +108,11 @@ def notes(recording: Recording) -> list[str]:
         where = f" (the last marker is {last[0]})" if last else ""
         events = many(recording.nr_events, "event")
         found.append(f"the recording is cut short after {events}{where}: {recording.cut_short}")
+    if "scan:seldom" in recording.sources:
+        found.append(
+            "lines that nobody had flushed were looked for before some fences only, as each time all of the device has "
+            "to be compared here ('daxemu doctor' says why); --scan 1 looks before each"
+        )
     if not (recording.eadr or recording.flushes or recording.fences):
         found.append(
             "no flush and no fence was recorded: either there is none, or the program does it unseen, by instructions "

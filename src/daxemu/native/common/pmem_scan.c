@@ -29,6 +29,7 @@
 #endif
 
 enum { PAGE = 4096, MANY = 16 * PAGE, FEW = 2, FOUND = 64, LONGEST_WAIT = 1 << 16 };
+enum { AFFORDED = 4 << 20 }; /* bytes to compare at a look, on average, of a device that is compared as a whole */
 
 /* Headers of today's distributions do not declare these yet. */
 enum { FEATURE_WP_HUGETLBFS_SHMEM = 1 << 12, FEATURE_WP_UNPOPULATED = 1 << 13, FEATURE_WP_ASYNC = 1 << 15 };
@@ -78,9 +79,11 @@ static void compare(struct dx_pmem_log *log, int memory, uint64_t offset, uint64
 	}
 }
 
-/* A device has memory where it was used: elsewhere it is zeros as ever, and so it is to remain. */
-static void compare_used(struct dx_pmem_log *log, int memory, uint64_t offset, uint64_t end, struct dx_pmem_actor actor)
+/* A device has memory where it was used: elsewhere it is zeros as ever, and so it is to remain. How many bytes that were. */
+static uint64_t compare_used(struct dx_pmem_log *log, int memory, uint64_t offset, uint64_t end, struct dx_pmem_actor actor)
 {
+	uint64_t used = 0;
+
 	for (uint64_t at = offset, hole; at < end; at = hole) {
 		off_t data = syscall(SYS_lseek, memory, at, SEEK_DATA), behind;
 
@@ -89,12 +92,16 @@ static void compare_used(struct dx_pmem_log *log, int memory, uint64_t offset, u
 		behind = syscall(SYS_lseek, memory, data, SEEK_HOLE);
 		hole = behind > data && (uint64_t)behind < end ? (uint64_t)behind : end;
 		compare(log, memory, data & ~(PAGE - 1ULL), hole, actor);
+		used += hole - data;
 	}
+	return used;
 }
 
 void dx_pmem_compare(struct dx_pmem_log *log, int memory, struct dx_pmem_actor actor)
 {
-	compare_used(log, memory, 0, log->state->device_size, actor);
+	uint64_t used = compare_used(log, memory, 0, log->state->device_size, actor);
+
+	__atomic_store_n(&log->state->scan_debt, used, __ATOMIC_RELAXED);
 }
 
 /* -- which pages to look at ------------------------------------------------------------------ */
@@ -197,7 +204,10 @@ static bool look_at_stored(struct dx_pmem_log *log, struct dx_pmem_scan *scan, c
 			uint64_t offset = region->offset + (found[i].start - region->start), length = found[i].end - found[i].start;
 
 			scan->nr_pages += length / PAGE;
-			(length <= MANY ? compare : compare_used)(log, memory, offset, offset + length, actor);
+			if (length <= MANY)
+				compare(log, memory, offset, offset + length, actor);
+			else
+				compare_used(log, memory, offset, offset + length, actor);
 		}
 		if (asked.walk_end <= asked.start)
 			return false;
@@ -274,8 +284,25 @@ static bool begin(struct dx_pmem_scan *scan, int self)
 	return scan->all = true; /* it was stopped or killed */
 }
 
-/* Compare what was stored to, as far as the kernel tells; false if that was not all. */
-static bool look_at_regions(struct dx_pmem_log *log, struct dx_pmem_scan *scan, int memory, struct dx_pmem_actor actor)
+/*
+ * To compare all of a large device at each look would take far longer than what a program does in between. So nobody does
+ * until as many looks have come as its size is worth, unless it was said how many; by their number and not by time, so
+ * that the same program gives the same recording.
+ */
+static bool is_too_much(struct pmem_state *state)
+{
+	uint64_t debt = __atomic_load_n(&state->scan_debt, __ATOMIC_RELAXED);
+
+	if (state->scan_every || debt <= AFFORDED)
+		return false;
+	__atomic_store_n(&state->scan_debt, debt - AFFORDED, __ATOMIC_RELAXED);
+	tell_how(state, DX_SCANNED_SELDOM);
+	return true;
+}
+
+/* Compare what was stored to, as far as the kernel tells; false if that was not all. BLIND: it does not tell. */
+static bool look_at_regions(struct dx_pmem_log *log, struct dx_pmem_scan *scan, int memory, struct dx_pmem_actor actor,
+			    bool *blind)
 {
 	bool all = scan->nr < DX_SCAN_REGIONS;
 	uint32_t how = DX_SCANNED_PAGEMAP;
@@ -289,7 +316,10 @@ static bool look_at_regions(struct dx_pmem_log *log, struct dx_pmem_scan *scan, 
 		if (follow(scan, &scan->of[i]))
 			how = DX_SCANNED_DIFF;
 	}
-	tell_how(log->state, all || scan->nr < DX_SCAN_REGIONS ? how : DX_SCANNED_DIFF);
+	if (!all && scan->nr == DX_SCAN_REGIONS)
+		how = DX_SCANNED_DIFF;
+	tell_how(log->state, how);
+	*blind = how == DX_SCANNED_DIFF;
 	return all;
 }
 
@@ -297,17 +327,19 @@ void dx_pmem_scan(struct dx_pmem_log *log, struct dx_pmem_scan *scan, int memory
 		  struct dx_pmem_actor actor)
 {
 	int self = actor.thread + 1, saved = errno;
-	bool all;
+	bool all, blind = log->state->scan_diff;
 
 	if (__atomic_load_n(&log->state->stopped, __ATOMIC_RELAXED) || !begin(scan, self))
 		return;
 	if (scan->generation != generation)
 		list_mappings(log->state, scan, generation);
 	all = __atomic_exchange_n(&scan->all, false, __ATOMIC_RELAXED);
-	if (log->state->scan_diff)
-		tell_how(log->state, DX_SCANNED_DIFF);
 	all |= has_swapped(scan);
-	if (log->state->scan_diff || !look_at_regions(log, scan, memory, actor) || all)
+	if (blind)
+		tell_how(log->state, DX_SCANNED_DIFF);
+	else
+		all |= !look_at_regions(log, scan, memory, actor, &blind);
+	if (blind ? !is_too_much(log->state) : all)
 		dx_pmem_compare(log, memory, actor);
 	__atomic_compare_exchange_n(&scan->holder, &self, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 	errno = saved;
