@@ -263,3 +263,47 @@ def test_what_was_killed_for_good_goes_on_and_tries_nothing_again(tmp_path, chec
     assert (result.returncode, result.stderr) == (1, "")
     assert json.loads(result.stdout) | {"seconds": 0} == whole | {"seconds": 0}
     assert not done & {*tried.read_text().split()}
+
+
+PROMISES = r"""
+import os, sys
+
+promised = [int(line.split()[1]) for line in os.environ["DAXEMU_CRASH_MARKERS"].splitlines()]
+with open(sys.argv[1], "rb") as image:
+    there = int.from_bytes(image.read(8), "little")
+sys.exit(there < max(promised, default=0))
+"""
+
+
+@pytest.mark.parametrize(("arguments", "status"), [([], 0), (["early"], 1)])
+def test_a_program_leaves_markers_by_a_function_that_it_finds_here(compiled, tmp_path, arguments, status):
+    require_library("libpmem.h", "libpmem-dev")
+    (tmp_path / "check.py").write_text(PROMISES)
+    program = compiled("promised", "-lpmem")
+    check = f"{sys.executable} {tmp_path / 'check.py'} {{image}}"
+
+    result = crash(
+        "run", "--size", "2M", "--check", check, "--keep", tmp_path / "rec", "--", program, "/dev/dax0.0", *arguments
+    )
+
+    assert result.returncode == status, result.stderr
+    with Recording(tmp_path / "rec") as recording:
+        assert [text for _, text in recording.markers] == ["promised 1", "promised 2", "promised 3"]
+    alone = subprocess.run([program, tmp_path / "none", *arguments], check=False)  # it starts without daxemu, too
+    assert alone.returncode == 1
+
+
+CALLS = """
+import ctypes, errno
+
+marker = ctypes.CDLL(None, use_errno=True).daxemu_marker
+assert marker(b"from afar") == 0
+assert marker(b"x" * 65536) == -1
+assert ctypes.get_errno() == errno.EMSGSIZE
+"""
+
+
+def test_a_marker_of_a_process_that_has_no_device_is_there_and_one_that_is_too_long_is_refused(tmp_path):
+    crash("record", "-o", tmp_path / "rec", "--", sys.executable, "-c", CALLS)
+    with Recording(tmp_path / "rec") as recording:
+        assert [text for _, text in recording.markers] == ["from afar"]

@@ -27,6 +27,7 @@ __all__ = [
     "LOG_MAGIC",
     "LOG_MOST",
     "LOG_VERSION",
+    "MARKER_MOST",
     "RECORDINGS_MOST",
     "SCANNED_DIFF",
     "SCANNED_PAGEMAP",
@@ -137,17 +138,16 @@ SHADOW_OFFSET = 4096
 RECORDINGS_MOST = 4  # devices of a session that are recorded at the same time
 LOG_MOST = 1 << 36  # bytes, in memory only until they are collected
 LOG_HELD = 1 << 30  # bytes in memory, about: who writes faster than the file takes them has to wait
+MARKER_MOST = (1 << 16) - 1  # bytes
 LOG_PADDING = 8  # bytes: a payload takes a multiple of it
 LOG_STRIDE = 256  # events: where each of so many lies is known of a log that is open
 
 # An event that is being written has this besides its type; where its writer was killed it stays so.
 EVENT_UNFINISHED = 0x80
 
+_SHARED = ("LOG_", "LINE_", "EVENT_", "MARKER_", "STATE_", "STOPPED_", "SHADOW_", "SCANNED_", "RECORDINGS_")
 CONSTANTS = {
-    name: value
-    for name, value in list(globals().items())
-    if name.startswith(("LOG_", "LINE_", "EVENT_", "STATE_", "STOPPED_", "SHADOW_", "SCANNED_", "RECORDINGS_"))
-    and isinstance(value, int)
+    name: value for name, value in list(globals().items()) if name.startswith(_SHARED) and isinstance(value, int)
 }
 
 

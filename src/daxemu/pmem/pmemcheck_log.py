@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from daxemu.errors import UsageError
+from daxemu.pmem.format import MARKER_MOST
 
 __all__ = ["Fence", "Flush", "Mapping", "Marker", "Record", "Store", "StoreLog", "place_of"]
 
@@ -25,7 +26,6 @@ _SHAPES = {
     b"REGISTER_FILE": "REGISTER_FILE;path;address;size;offset with hexadecimal numbers",
 }
 _STORED_MOST = 256  # bytes by one store; pmemcheck knows no larger ones
-_MARKER_MOST = 65535
 _FRAME = re.compile(r"(?:0x[0-9A-Fa-f]+: )?(.+?) \((in )?([^()]*)\)")
 _SAID = re.compile(rb"(==|--|\*\*)[0-9:. ]*[0-9]\1(?=[ \n]|\Z)")  # so begins what Valgrind says, up to the line's end
 _COMMAND = re.compile(rb"==[0-9:. ]*[0-9]== Command: ([^\n]*)")
@@ -160,7 +160,7 @@ class StoreLog:
         if text == b"START":
             raise self._refuse(number, at, text, "one program; the logs of several need a file each, --log-file=LOG.%p")
         marker = text.decode(errors="replace")
-        if b";" in text or not marker.isprintable() or "\ufffd" in marker or len(text) > _MARKER_MOST:
+        if b";" in text or not marker.isprintable() or "\ufffd" in marker or len(text) > MARKER_MOST:
             raise self._refuse(number, at, text, "STORE, FLUSH, FENCE, REGISTER_FILE, STOP, or a marker of one line")
         return Marker(marker)
 

@@ -172,7 +172,7 @@ static PyObject *log_marker(PyObject *object, PyObject *args)
 
 	if (!PyArg_ParseTuple(args, "s#H|K:marker", &text, &length, ACTOR(actor)))
 		return NULL;
-	if (length > UINT16_MAX)
+	if (length > DX_MARKER_MOST)
 		return dx_oserror(EMSGSIZE, "recording", "a marker");
 	dx_pmem_marker(&((PmemLog *)object)->log, text, length, actor);
 	Py_RETURN_NONE;

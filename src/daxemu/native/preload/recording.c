@@ -339,6 +339,18 @@ void dx_record_persist(const void *at, size_t length, const void *site)
 	dx_record_fence(site);
 }
 
+void dx_record_marker(const char *text, size_t length, const void *site)
+{
+	struct dx_pmem_actor actor;
+
+	for (uint32_t i = 0; i < dx_nr_recordings; i++) {
+		if (!identify(&actor, i, site))
+			continue;
+		look_around(&recordings[i], DX_EVENT_MARKER, NULL, 0, 0, actor);
+		dx_pmem_marker(&recordings[i].log, text, length, actor);
+	}
+}
+
 /* The function of that name in an object that is loaded, or in what it needs; but not ours. */
 static void *find_in(const char *path, const char *name)
 {

@@ -34,6 +34,8 @@ void dx_record_end(void);
 void dx_record_flush(const void *at, size_t length, const void *site);
 void dx_record_fence(const void *site);
 void dx_record_persist(const void *at, size_t length, const void *site);
+/* A note of the program, in every recording. */
+void dx_record_marker(const char *text, size_t length, const void *site);
 
 /* The code of libpmemobj, libpmemlog and libpmemblk, once they were called, and where this thread's last call of one came from. */
 enum { DX_PMDK_LIBRARIES = 3 };
