@@ -81,6 +81,14 @@ def test_a_page_that_cannot_be_written_loses_nothing_else(wrong, check):
     assert result.stderr == "daxemu: --html /dev/full: No space left on device\n"
 
 
+@pytest.mark.parametrize("arguments", [("show",), ("explore", "--check", "true {image}", "--jobs", 1)])
+def test_what_cannot_be_told_is_no_answer(wrong, arguments):
+    command = [sys.executable, "-u", "-m", "daxemu", "crash", *map(str, arguments), wrong]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (2, "daxemu: No space left on device\n")
+
+
 def test_names_of_programs_may_be_any_bytes(tmp_path, check, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")
     path = make_recording(tmp_path / "wrong", WRONG, command=["caf\udce9"])
@@ -231,6 +239,16 @@ def test_a_run_that_is_killed_leaves_neither_program_nor_recording(tmp_path):
     until(lambda: not running(tmp_path))
     until(lambda: not any(scratch.iterdir()))
     assert len(sweep()) == 1
+
+
+def test_an_interrupt_while_the_program_runs_is_no_answer(tmp_path):
+    script = f"echo > {tmp_path}/ready; exec sleep 60"
+    command = [sys.executable, "-m", "daxemu", "crash", "run", "--check", "true", "--", "sh", "-c", script]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        until((tmp_path / "ready").exists)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.stderr.read()
+    assert (process.returncode, said) == (130, "")
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -1,5 +1,6 @@
 """Recordings whose recorder was killed: what was in the file by then can be read."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 from daxemu.errors import UsageError
-from daxemu.pmem import Recording, explore
+from daxemu.pmem import Recording, explore, recorder
 from daxemu.pmem.format import LOG_HEADER
 from daxemu.pmem.report import as_json, report_text
 from daxemu.pmem.writer import pack_header
@@ -93,6 +94,26 @@ def test_what_is_still_being_recorded_is_refused(killed):
 def test_before_the_first_event_there_is_nothing(killed):
     with pytest.raises(UsageError, match="the recorder was killed before there was one in the file"):
         Recording(killed(LOG_HEADER.size, seconds=1000))
+
+
+def test_where_there_is_no_room_to_begin_there_is_no_directory(dax_device, tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "copy_written", no_room)
+    with pytest.raises(UsageError, match="r: No space left on device"):
+        dax_device.record(tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_where_there_is_no_room_for_its_end_that_is_told(dax_device, tmp_path, monkeypatch):
+    recording = dax_device.record(tmp_path / "r")
+    monkeypatch.setattr(recorder, "describe", no_room)
+    with pytest.raises(UsageError, match="r: No space left on device"):
+        recording.close()
+    with dax_device.record():  # another may begin
+        pass
+
+
+def no_room(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_one_that_ends_is_whole(tmp_path):

@@ -38,6 +38,9 @@ def main() -> None:
     except DaxemuError as error:
         print(f"daxemu: {' '.join(str(error).splitlines())}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # 1 means something else to some commands
+        print(f"daxemu: {f'{error.filename}: ' if error.filename else ''}{error.strerror}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _run_simply(arguments: list[str]) -> None:

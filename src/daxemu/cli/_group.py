@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -24,6 +27,13 @@ def _plugin_commands() -> dict[str, click.Command]:
 
 
 class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        """An interrupt ends with what shells answer for it; click's 1 means something else to some commands."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return [*COMMANDS, *_plugin_commands()]
 

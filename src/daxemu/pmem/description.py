@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from daxemu.errors import UsageError
+from daxemu.errors import DaxemuError, UsageError
 from daxemu.pmem import format as fmt
 
-__all__ = ["describe", "make_directory"]
+__all__ = ["describe", "make_directory", "writing"]
 
 
 def make_directory(path: Path) -> None:
@@ -22,6 +23,17 @@ def make_directory(path: Path) -> None:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path}: {why}; the recording is a new directory in one that is there") from None
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """That the disk of a recording's directory is full, and the like, is a UsageError that names the directory."""
+    try:
+        yield
+    except DaxemuError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
 
 
 def describe(

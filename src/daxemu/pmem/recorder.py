@@ -19,7 +19,7 @@ from daxemu.errors import UsageError
 from daxemu.kernel.nvdimm.region import NdRegion
 from daxemu.pmem import format as fmt
 from daxemu.pmem.collector import Collector
-from daxemu.pmem.description import describe, make_directory
+from daxemu.pmem.description import describe, make_directory, writing
 from daxemu.pmem.domain import survivors
 from daxemu.pmem.format import LINE_SIZE, SHADOW_OFFSET, STATE
 from daxemu.pmem.modules import Sources, read_modules
@@ -68,6 +68,7 @@ class Recorder:
         scanned, every = scan_at(scan)
         with ExitStack() as undo:
             if directory is not None:
+                undo.enter_context(writing(directory))
                 make_directory(directory)
                 undo.callback(directory.rmdir)
             self._state = _in_memory("daxemu-recording", SHADOW_OFFSET + self._size, undo)
@@ -232,6 +233,8 @@ class Recorder:
         if self._closed:
             return
         with self._engine._lock, ExitStack() as steps:
+            if self.directory:
+                steps.enter_context(writing(self.directory))
             for fd in (self._state, self._events, self._modules, self._base, self._file):
                 steps.callback(os.close, fd)
             steps.callback(self._engine._recorders.pop, self._device, None)

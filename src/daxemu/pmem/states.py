@@ -102,7 +102,7 @@ class CrashImage:
         )
 
     def advance_to(self, state: State) -> Choice:
-        """Go on to the crash point of this state, which is returned. UsageError: the recording has no such state."""
+        """Go on to the crash point of this state, and return which it is there. UsageError: there is none such."""
         if not 1 <= state.point <= self._recording.end:
             raise UsageError(
                 f"state {state}: the recording has events 1 to {self._recording.nr_events}; see the report"
