@@ -232,10 +232,12 @@ class DaxCrash:
         ``DaxDevice.record``.
         """
         from daxemu.pmem import Recording, explore
+        from daxemu.pmem.explorer import refuse_options
         from daxemu.pmem.points import scan_for
         from daxemu.pmem.report import report_text
 
         __tracebackhide__ = True
+        refuse_options(check, **options)
         if prepare is not None:
             self._do(prepare)
         self._recordings += 1

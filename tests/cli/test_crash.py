@@ -191,12 +191,60 @@ def test_a_program_is_run_and_tried(tmp_path):
     assert f"queue.c:{flush}" in crash("show", kept).stdout
 
 
-@pytest.mark.parametrize(("program", "text"), [("true", "has no events"), ("no-such-program-here", "no such program")])
+@pytest.mark.parametrize(
+    ("program", "text"),
+    [
+        ("true", "true stored nothing to /dev/dax0.0"),
+        ("no-such-program-here", "no such program"),
+    ],
+)
 def test_what_cannot_be_run_ends_with_2(program, text):
     result = crash("run", "--check", "true {image}", "--", program)
 
     assert result.returncode == 2
     assert text in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+STORES = "import mmap, os, sys; m = mmap.mmap(os.open('/dev/dax0.0', 2), 1 << 21); m[int(sys.argv[1])] = 1"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--check", "'"], "No closing quotation"),
+        (["--check", "no-such-program-here"], "no-such-program-here"),
+        (["--check", "true", "--points", "often"], "crash points 'often'"),
+        (["--check", "true", "--order", "any"], "order 'any'"),
+        (["--check", "true", "--limit", "0"], "limit 0"),
+        (["--check", "true", "--jobs", "0"], "jobs 0"),
+        (["--check", "true", "--timeout", "0"], "timeout 0"),
+        (["--check", "true", "--prepare", "'"], "--prepare"),
+        (["--check", "true", "--prepare", "sh -c 'exit 3'"], "--prepare sh -c 'exit 3': it ended by exit status 3"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused_before_the_program_runs(tmp_path, options, text):
+    result = crash("run", *options, "--", "touch", tmp_path / "ran")
+
+    assert result.returncode == 2
+    assert text in result.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_prepares_the_device_is_not_recorded(tmp_path):
+    check = "import sys; data = open(sys.argv[1], 'rb').read(128); sys.exit(not data[0])"
+    prepare, program = ([sys.executable, "-c", STORES, offset] for offset in ("0", "64"))
+    tried = shlex.join([sys.executable, "-c", check, "{image}"])
+    run = ("run", "--jobs", 1, "--check", tried, "--keep", tmp_path / "kept")
+
+    assert crash(*run, "--prepare", shlex.join(prepare), "--", *program).returncode == 0
+    assert Recording(tmp_path / "kept").nr_events == 1
+
+
+def test_how_the_program_ended_is_told(tmp_path):
+    program = (sys.executable, "-c", f"{STORES}; os.abort()", "0")
+    result = crash("run", "--jobs", 1, "--check", "true {image}", "--", *program)
+    assert result.stderr == f"daxemu: {sys.executable} ended by SIGABRT; what it did until then is tried\n"
 
 
 @pytest.mark.parametrize(

@@ -321,6 +321,8 @@ def test_progress_tells_how_far_it_is(right):
         ({"check": [], "limit": 1}, "a command as a list"),
         ({"limit": 0}, "at least one state"),
         ({"points": 0}, "1 or more"),
+        ({"points": "all"}, "crash points 'all': say fences"),
+        ({"points": "2"}, "crash points '2': say fences"),
         ({"jobs": 0}, "at least one"),
         ({"timeout": 0}, "more than 0 seconds"),
         ({"timeout": float("nan")}, "more than 0 seconds"),

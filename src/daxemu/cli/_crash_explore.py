@@ -17,7 +17,7 @@ import click
 
 from daxemu.errors import UsageError
 from daxemu.pmem.exploration import Exploration
-from daxemu.pmem.explorer import DEFAULT_LIMIT
+from daxemu.pmem.explorer import DEFAULT_LIMIT, refuse_options
 from daxemu.pmem.explorer import explore as explore_states
 from daxemu.pmem.orders import ORDERS
 from daxemu.pmem.page import report_page
@@ -26,7 +26,7 @@ from daxemu.pmem.reader import Recording
 from daxemu.pmem.report import as_json, report_text
 from daxemu.pmem.workers import interrupt
 
-__all__ = ["EXPLORING", "explore", "explore_and_tell"]
+__all__ = ["EXPLORING", "command_of", "explore", "explore_and_tell", "refuse_exploring"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -134,10 +134,7 @@ def explore_and_tell(
     With ``again`` it says how to see each failure again. An interrupt answers as shells do for a signal: neither 0 nor
     1 has been found out.
     """
-    try:
-        command = shlex.split(check)
-    except ValueError as error:
-        raise UsageError(f"--check {check!r}: {error}") from None
+    command = command_of("--check", check)
     try:
         with _interruptible() as ended_by, _ProgressLine() as line:
             result = explore_states(
@@ -177,6 +174,22 @@ def explore_and_tell(
         except OSError as error:
             raise UsageError(f"--html {html}: {error.strerror}") from None
     return 0 if result.ok else 1
+
+
+def command_of(option: str, text: str) -> list[str]:
+    """The words of a command in an option. UsageError: it is not quoted as a shell wants it."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: {error}") from None
+
+
+def refuse_exploring(check: str, points: str, jobs: int | None, **options: Any) -> None:
+    """Raise UsageError for options that no recording can be explored with: before one is made."""
+    wanted = {name: options[name] for name in ("order", "limit", "dask", "timeout")}
+    refuse_options(
+        command_of("--check", check), points=parse_points(points), jobs=1 if jobs is None else jobs, **wanted
+    )
 
 
 @contextmanager

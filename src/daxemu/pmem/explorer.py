@@ -16,17 +16,41 @@ from daxemu.pmem.exploration import Exploration, Parts
 from daxemu.pmem.findings import find
 from daxemu.pmem.journal import Journal
 from daxemu.pmem.orders import orders_at, parse_order
-from daxemu.pmem.points import Points, crash_points, split
+from daxemu.pmem.points import Points, crash_points, refuse_points, split
 from daxemu.pmem.reader import Recording
 from daxemu.pmem.states import CrashImage, State, parse_state
 from daxemu.pmem.walker import Task, Walker
 from daxemu.pmem.workers import explored_by, explored_by_processes, explored_here
 
-__all__ = ["DEFAULT_LIMIT", "Progress", "explore"]
+__all__ = ["DEFAULT_LIMIT", "Progress", "explore", "refuse_options"]
 
 DEFAULT_LIMIT = 1000
 _LONGEST = 1_000_000  # seconds that are waited for a check
 Progress = Callable[[Exploration, int], object]
+
+
+def refuse_options(
+    check: Check,
+    *,
+    points: Points = "fences",
+    order: str = "auto",
+    limit: int = DEFAULT_LIMIT,
+    jobs: int = 1,
+    dask: Any = None,
+    timeout: float = 60.0,
+    **_: object,
+) -> None:
+    """Raise UsageError for options of ``explore`` that no recording can be explored with."""
+    refuse_points(points)
+    if limit < 1:
+        raise UsageError(f"limit {limit}: at least one state is tried at each crash point")
+    if jobs < 1:
+        raise UsageError(f"jobs {jobs}: at least one process tries")
+    if not 0 < timeout <= _LONGEST:
+        raise UsageError(f"timeout {timeout:g}: a check has more than 0 seconds, and at most {_LONGEST}")
+    parse_order(order)
+    if dask is None:
+        refuse_check(check)
 
 
 def _refuse_more_than(limit: int, recording: Recording, points: Iterable[int]) -> None:
@@ -128,15 +152,8 @@ def explore(
     """
     begin = time.monotonic()
     done: list[tuple[int, int]] = []
-    if limit < 1:
-        raise UsageError(f"limit {limit}: at least one state is tried at each crash point")
-    if jobs < 1:
-        raise UsageError(f"jobs {jobs}: at least one process tries")
-    if not 0 < timeout <= _LONGEST:
-        raise UsageError(f"timeout {timeout:g}: a check has more than 0 seconds, and at most {_LONGEST}")
+    refuse_options(check, points=points, order=order, limit=limit, jobs=jobs, dask=dask, timeout=timeout)
     order = parse_order(order)
-    if dask is None:
-        refuse_check(check)
     with ExitStack() as after:
         if not isinstance(recording, Recording):
             recording = after.enter_context(Recording(recording))

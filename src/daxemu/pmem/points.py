@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from daxemu.errors import UsageError
 from daxemu.pmem.format import EVENT_FENCE, EVENT_FLUSH, EVENT_MARKER
@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 
     from daxemu.pmem.reader import Recording
 
-__all__ = ["Points", "Scan", "crash_points", "parse_points", "parse_scan", "scan_at", "scan_for", "split"]
+__all__ = [
+    "Points",
+    "Scan",
+    "crash_points",
+    "parse_points",
+    "parse_scan",
+    "refuse_points",
+    "scan_at",
+    "scan_for",
+    "split",
+]
 
 Points = Literal["fences", "flushes", "markers"] | int
 Scan = Literal["none", "fences", "flushes", "markers"] | int  # before which events programs are looked at
@@ -30,11 +40,17 @@ _MOST = 64  # crash points in one: what an interruption may take from each job
 
 def parse_points(text: str) -> Points:
     """Return what ``fences``, ``flushes``, ``markers`` or a number of events stands for. UsageError: none of these."""
-    if text.isdecimal() and int(text):
-        return int(text)
-    if text in _NAMES:
-        return _NAMES[text]
-    raise UsageError(f"crash points {text!r}: say fences, flushes, markers, or after how many events each")
+    points = int(text) if text.isdecimal() else text
+    refuse_points(points)
+    return cast(Points, points)
+
+
+def refuse_points(points: Points | str) -> None:
+    """Raise UsageError for what are no crash points."""
+    if points < 1 if isinstance(points, int) else points not in _NAMES:
+        raise UsageError(
+            f"crash points {points!r}: say fences, flushes, markers, or after how many events each, 1 or more"
+        )
 
 
 def parse_scan(text: str) -> Scan:
@@ -72,8 +88,6 @@ def crash_points(recording: Recording, points: Points) -> list[int]:
     fences may also be left just before the second. At every flush fewer states are sampled at once.
     """
     if isinstance(points, int):
-        if points < 1:
-            raise UsageError(f"crash points every {points} events: give 1 or more")
         chosen = [*range(1, recording.end, points)]
     elif points == "markers":
         chosen = [seq for seq, _ in recording.markers]

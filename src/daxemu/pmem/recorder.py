@@ -104,6 +104,11 @@ class Recorder:
         self.close()
 
     @property
+    def nr_events(self) -> int:
+        """How many events are in the log by now; once it is closed, all."""
+        return self._log.collected()[0]
+
+    @property
     def _backing(self) -> BackingFile:
         assert isinstance(self._device.backing, BackingFile)
         return self._device.backing
