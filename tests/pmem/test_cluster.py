@@ -41,8 +41,14 @@ def recording(tmp_path):
     return make_recording(tmp_path / "r", WRITTEN)
 
 
+@pytest.fixture(autouse=True)
+def workers_ask_often(monkeypatch):
+    """Whether the client is there."""
+    monkeypatch.setattr(cluster, "_SECONDS", 0.02)
+
+
 def left(client):
-    return list(client.scratch.rglob("daxemu-*"))
+    return [name for _, names, _ in os.walk(client.scratch) for name in names if name.startswith("daxemu-")]
 
 
 def matches(result, alone):
@@ -109,6 +115,29 @@ def test_an_interrupt_ends_what_runs(client, recording, tmp_path):
         explore(recording, ["sh", "-c", script, "{image}"], dask=client, progress=interrupt)
     until(lambda: not any(Path("/proc", pid).exists() for pid in pids.read_text().split()))
     assert left(client) == []
+
+
+EXPLORES = """
+import sys
+from daxemu.pmem import cluster, explore
+if __name__ == "__main__":
+    cluster._SECONDS = 0.1
+    explore(sys.argv[1], ["sh", "-c", sys.argv[2], "{image}"], dask=sys.argv[3])
+"""
+
+
+def test_nothing_is_left_of_a_killed_client(client, recording, tmp_path):
+    pids = tmp_path / "pids"
+    script = f"echo $$ >> {pids}; exec tail -f {pids}"
+    command = [sys.executable, "-c", EXPLORES, recording, script, client.scheduler.address]
+    with subprocess.Popen(command) as explorer:
+        until(pids.exists)
+        assert len([name for name in left(client) if not name.startswith("daxemu-crash-")]) == 2
+        explorer.kill()
+    until(lambda: left(client) == [])
+    until(lambda: not any(Path("/proc", pid).exists() for pid in pids.read_text().split()))
+    plugins = client.run_on_scheduler(lambda dask_scheduler: [*dask_scheduler.worker_plugins])
+    assert [name for name in plugins if name.startswith("daxemu")] == []
 
 
 def test_what_a_lost_worker_had_is_done_by_another(client, recording, tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +29,7 @@ __all__ = ["connected", "explored_on"]
 
 _PATIENCE = 10  # seconds to wait for a scheduler, and for a worker
 _PIECE = 1 << 20
+_SECONDS = 5.0  # after which workers see that a client was killed
 
 _Packed = dict[str, tuple[int, list[tuple[int, bytes]]]]  # by name: size, and where what is, compressed
 
@@ -62,10 +65,11 @@ def explored_on(client: Client, task: Task, ranges: Sequence[tuple[int, int]]) -
     _refuse_workers(client, task)
     name = f"daxemu-{task.key}"
     begins, ends = zip(*ranges, strict=True) if ranges else ((), ())
+    lease = _lease(client, name)
     futures: list[Any] = []
     try:
         try:
-            client.register_plugin(_Shipment(name, task, _pack(Path(task.path))), name=name)
+            client.register_plugin(_Shipment(name, task, _pack(Path(task.path)), _SECONDS), name=name)
         except Exception as error:
             raise UsageError(f"check {show_check(task.check)} cannot be sent to the workers: {error}") from None
         futures += client.map(_explore_on_worker, [name] * len(begins), begins, ends, pure=False, retries=2)
@@ -80,6 +84,15 @@ def explored_on(client: Client, task: Task, ranges: Sequence[tuple[int, int]]) -
         with suppress(OSError, RuntimeError):  # the scheduler may be gone
             client.cancel(futures)
             client.unregister_worker_plugin(name)
+            lease.release()
+
+
+def _lease(client: Client, name: str) -> Any:
+    """Have the scheduler know a key of this name, until the future is gone, or this process."""
+    future = client.submit(int, key=name, pure=False)
+    while not any(client.sync(client.scheduler.get_task_status, keys=[name]).values()):
+        time.sleep(0.01)  # it is told by another way than what comes next
+    return future
 
 
 def _refuse_workers(client: Client, task: Task) -> None:
@@ -101,10 +114,10 @@ def _explore_on_worker(name: str, begin: int, end: int) -> Part | None:
 
 
 class _Shipment(WorkerPlugin):
-    """A recording in a worker's own directory, as long as it is explored."""
+    """A recording in a worker's own directory, as long as it is explored, and the scheduler knows a key of its name."""
 
-    def __init__(self, name: str, task: Task, packed: _Packed) -> None:
-        self.name, self.task, self._packed = name, task, packed
+    def __init__(self, name: str, task: Task, packed: _Packed, seconds: float) -> None:
+        self.name, self.task, self._packed, self._seconds = name, task, packed, seconds
 
     async def setup(self, worker: Any) -> None:
         self._directory = Path(worker.local_directory, self.name)
@@ -113,8 +126,17 @@ class _Shipment(WorkerPlugin):
         await asyncio.to_thread(_unpack, self._packed, recording)
         self._packed = {}
         self.task = replace(self.task, key=worker.id, path=str(recording), scratch=str(scratch))
+        self._watch = asyncio.create_task(self._end_with_client(worker))
+
+    async def _end_with_client(self, worker: Any) -> None:
+        with suppress(OSError):  # the scheduler is gone, and soon this worker
+            while any((await worker.scheduler.get_task_status(keys=[self.name])).values()):
+                await asyncio.sleep(random.uniform(0.5, 1) * self._seconds)  # not all workers at once
+            with suppress(ValueError):  # another was faster
+                await worker.scheduler.unregister_worker_plugin(name=self.name)
 
     async def teardown(self, worker: Any) -> None:  # noqa: ARG002
+        self._watch.cancel()
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
