@@ -249,6 +249,8 @@ def test_files_that_are_not_there(imported, tmp_path):
         imported(text, file="c")
     with pytest.raises(UsageError, match="nix: No such file"):
         imported(text, file="b", base=tmp_path / "nix")
+    with pytest.raises(UsageError, match="/dev/zero is no regular file"):
+        imported(text, file="b", base="/dev/zero")
     with pytest.raises(UsageError, match="No such file"):
         import_log(tmp_path / "no.log", tmp_path / "rec")
     assert not (tmp_path / "rec").exists()

@@ -88,6 +88,8 @@ def _choose(log: Path, registered: list[str], wanted: str | None) -> str:
 
 def _write(reader: StoreLog, result: Imported, directory: Path, before: Path | None) -> Imported:
     if before is not None:
+        if before.exists() and not before.is_file():
+            raise UsageError(f"{before} is no regular file; the base is a copy of what the file held before")
         result.size = max(result.size, before.stat().st_size)
     align = next((align for align in _ALIGNMENTS if result.size % align == 0), _ALIGNMENTS[-1])
     result.size = -(-result.size // align) * align
