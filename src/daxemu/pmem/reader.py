@@ -15,6 +15,7 @@ from enum import IntEnum
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 from daxemu._core import index_log
@@ -61,6 +62,30 @@ class Module(NamedTuple):
     path: str
 
 
+# What meta.json may say: a type, or a list of one.
+_MODULE = {"start": int, "end": int, "offset": int, "path": str}
+_FIELDS: dict[str, Any] = {
+    "device": str,
+    "size": int,
+    "align": int,
+    "domain": str,
+    "command": [str],
+    "status": (int, NoneType),
+    "sources": [str],
+    "modules": [_MODULE],
+    "sites": [str],
+    "cut_short": str,
+}
+
+
+def _is(value: object, kind: Any) -> bool:
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(_is(item, kind[0]) for item in value)
+    if isinstance(kind, dict):
+        return isinstance(value, dict) and all(_is(value.get(name), part) for name, part in kind.items())
+    return isinstance(value, kind)
+
+
 _TYPES = {int(kind): kind for kind in EventType}
 _WITH_PAYLOAD = (fmt.EVENT_STORE, fmt.EVENT_MARKER)
 _STRUCT = struct.Struct(EVENT.format)
@@ -85,10 +110,7 @@ class Recording:
         self.sources: list[str] = meta.get("sources") or []
         self.site_names: list[str] = meta.get("sites") or []
         self.cut_short: str = meta.get("cut_short") or ""
-        try:
-            self.modules = [Module(m["start"], m["end"], m["offset"], m["path"]) for m in meta.get("modules") or []]
-        except (KeyError, TypeError) as error:
-            raise self._refuse(f"meta.json: a module without {error}") from None
+        self.modules = [Module(*(m[name] for name in Module._fields)) for m in meta.get("modules") or []]
         self._log = self._map_log()
         try:
             self._index()
@@ -134,6 +156,9 @@ class Recording:
         missing = [name for name in ("device", "size", "align", "domain") if name not in meta]
         if missing:
             raise self._refuse(f"meta.json does not say {', '.join(missing)}")
+        wrong = [name for name, kind in _FIELDS.items() if name in meta and not _is(meta[name], kind)]
+        if wrong:
+            raise self._refuse(f"meta.json: {', '.join(wrong)} is not what it should be; record it again")
         if size != meta["size"] or not size:
             raise self._refuse(f"base has {size} bytes, the device {meta['size']}")
         return meta
