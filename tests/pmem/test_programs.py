@@ -88,6 +88,17 @@ def test_each_way_to_make_stores_durable(device, durable, tmp_path, step):
     assert record(device, tmp_path / "rec", durable, "/dev/dax0.0", step) == STEPS[step]
 
 
+def test_mappings_are_recorded_however_many_there_are(device, durable, tmp_path):
+    backwards = [event for i in reversed(range(40)) for event in (("store", 64 * i, 64), ("persist", 64 * i, 1))]
+    flushed = [("flush", 64 * i, 1) for i in range(40)]
+    assert record(device, tmp_path / "rec", durable, "/dev/dax0.0", "scatter") == [*backwards, *flushed, "fence"]
+
+
+def test_a_fence_counts_for_what_was_unmapped_meanwhile(device, durable, tmp_path):
+    shown = record(device, tmp_path / "rec", durable, "/dev/dax0.0", "flush", "unmap", "drain", "drain")
+    assert shown == [*STEPS["flush"], "fence"]
+
+
 @pytest.mark.parametrize("fork", ["fork", "silent-fork"])
 def test_threads_and_processes_are_told_apart(device, durable, tmp_path, fork):
     record(device, tmp_path / "rec", durable, "/dev/dax0.0", "persist", "thread", fork, "persist")

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Each of libpmem's ways to make stores durable, on a line of its own: durable DEVICE [STEP…]. */
+#include <fcntl.h>
 #include <libpmem.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,6 +35,27 @@ static void *in_thread(void *at)
 {
 	persist_line(at);
 	return NULL;
+}
+
+/* Many mappings with room in between; from the last one on, so that they do not come in the order of their addresses. */
+static bool scatter(void)
+{
+	enum { NR = 40, PART = 2 << 20 };
+	char *room = mmap(NULL, (2 * NR + 1) * PART, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int fd = open(path, O_RDWR);
+
+	room += PART - (uintptr_t)room % PART;
+	for (int i = NR; i-- > 0;) {
+		char *part = mmap(room + 2 * i * PART, PART, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+
+		if (part == MAP_FAILED)
+			return false;
+		persist_line(part + 64 * i);
+	}
+	for (int i = 0; i < NR; i++)
+		pmem_flush(room + 2 * i * PART + 64 * i, 1);
+	pmem_drain();
+	return true;
 }
 
 static int step(const char *name, char *at)
@@ -85,6 +109,10 @@ static int step(const char *name, char *at)
 		char told;
 
 		return write(1, "w", 1) != 1 || read(0, &told, 1) != 1;
+	} else if (!strcmp(name, "scatter")) {
+		return !scatter();
+	} else if (!strcmp(name, "unmap")) {
+		return pmem_unmap(base, length);
 	} else if (!strcmp(name, "map-anew")) {
 		return pmem_unmap(base, length) || !map();
 	} else if (!strcmp(name, "kill")) {

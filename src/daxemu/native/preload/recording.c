@@ -29,6 +29,7 @@ struct known {
 	uint32_t generation;
 	uint32_t devices; /* the recordings whose device is mapped, as bits */
 	uint32_t count;
+	uintptr_t from, to; /* what ends before or begins behind is not among them: there may be more than there is room for */
 	struct {
 		uintptr_t start, end;
 		uint64_t offset;
@@ -150,14 +151,30 @@ static int note(const struct dx_vma *vma, void *context)
 			continue;
 		if (length > state->device_size - vma->offset)
 			length = state->device_size - vma->offset;
+		known->devices |= 1U << i;
+		if (vma->end <= known->from || known->count == MOST_MAPPINGS)
+			return 0;
 		known->mapping[known->count].start = vma->start;
 		known->mapping[known->count].end = vma->start + length;
 		known->mapping[known->count].offset = vma->offset;
 		known->mapping[known->count].of = i;
-		known->devices |= 1U << i;
-		return ++known->count == MOST_MAPPINGS;
+		if (++known->count == MOST_MAPPINGS)
+			known->to = vma->end;
+		return 0;
 	}
 	return 0;
+}
+
+static void list_from(struct known *known, uintptr_t from)
+{
+	int saved = errno;
+
+	known->count = known->devices = 0;
+	known->from = from;
+	known->to = UINTPTR_MAX;
+	if (known->generation)
+		dx_each_vma(-1, note, known);
+	errno = saved;
 }
 
 static const struct known *mappings(void)
@@ -170,22 +187,26 @@ static const struct known *mappings(void)
 		files += __atomic_load_n(&recordings[i].log.state->ino, __ATOMIC_RELAXED) << i;
 	if (likely(known->generation == now && known->files == files))
 		return known;
-	known->count = known->devices = 0;
-	if (now) {
-		int saved = errno;
-
-		dx_each_vma(-1, note, known);
-		errno = saved;
-	}
 	known->generation = now;
 	known->files = files;
+	list_from(known, 0);
+	return known;
+}
+
+/* All that show a part of [start, end) are among them. */
+static const struct known *mappings_at(uintptr_t start, uintptr_t end)
+{
+	const struct known *known = mappings();
+
+	if (unlikely(start < known->from || end > known->to))
+		list_from(&self.known, start);
 	return known;
 }
 
 bool dx_recorded(const void *at, size_t length)
 {
 	uintptr_t start = (uintptr_t)at;
-	const struct known *known = mappings();
+	const struct known *known = mappings_at(start, start + length);
 
 	for (uint32_t i = 0; i < known->count; i++)
 		if (start < known->mapping[i].end && start + length > known->mapping[i].start)
@@ -279,7 +300,7 @@ static void look_around(struct recording *recording, uint8_t type, const void *a
 void dx_record_flush(const void *at, size_t length, const void *site)
 {
 	uintptr_t start = (uintptr_t)at, end = start + length;
-	const struct known *known = mappings();
+	const struct known *known = mappings_at(start, end);
 	struct dx_pmem_actor actor;
 
 	for (uint32_t i = 0; i < known->count; i++) {
@@ -312,13 +333,13 @@ static void fence(uint32_t devices, const void *site)
 
 void dx_record_fence(const void *site)
 {
-	fence(mappings()->devices, site);
+	fence(mappings()->devices | self.flushed, site); /* what was flushed may be unmapped since */
 }
 
 void dx_record_persist(const void *at, size_t length, const void *site)
 {
 	uintptr_t start = (uintptr_t)at, end = start + length;
-	const struct known *known = mappings();
+	const struct known *known = mappings_at(start, end);
 	struct dx_pmem_actor actor;
 
 	for (uint32_t i = 0; i < known->count; i++) {
