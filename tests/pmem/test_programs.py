@@ -1,5 +1,6 @@
 """Unmodified programs on PMDK's libraries, recorded."""
 
+import os
 import platform
 import signal
 import struct
@@ -121,6 +122,13 @@ def test_a_site_is_a_line_of_the_program(device, durable, tmp_path):
     where = hex(site - module["start"] + module["offset"] - 1)
     found = subprocess.run(["addr2line", "-f", "-e", durable, where], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[0] in ("persist_line", "step", "main")  # or where it was inlined
+
+
+def test_what_is_told_of_the_code_does_not_grow_with_each_thread(device, durable):
+    with device.record() as recorder:
+        device.run([durable, "/dev/dax0.0", *["thread"] * 64], check=True)
+        maps = os.pread(recorder._modules, 1 << 24, 0).decode().splitlines()
+    assert 1 <= len([line for line in maps if "r-xp" in line and line.endswith(str(durable))]) <= 8
 
 
 def test_a_program_is_not_recorded_before_or_after(device, durable, tmp_path):

@@ -16,6 +16,7 @@ struct recording {
 	struct dx_pmem_log log;
 	struct dx_pmem_scan own_stores;
 	char number; /* a digit, by which its files are known */
+	uint32_t nr_named; /* threads of this process; at the 1st, 2nd, 4th… it is told where code lies, as at the end */
 };
 
 static struct recording recordings[DX_RECORDINGS_MOST];
@@ -233,8 +234,11 @@ static uint32_t name_process(void)
 
 	if (!__atomic_compare_exchange_n(process, &name, next, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		return name;
-	if (next > 1)
+	if (next > 1) {
 		forget_stores();
+		for (uint32_t i = 0; i < dx_nr_recordings; i++)
+			__atomic_store_n(&recordings[i].nr_named, 0, __ATOMIC_RELAXED);
+	}
 	return next;
 }
 
@@ -249,7 +253,7 @@ static uintptr_t site_in_program(const void *site)
 
 static bool identify(struct dx_pmem_actor *actor, uint32_t of, const void *site)
 {
-	uint32_t name = __atomic_load_n(process, __ATOMIC_RELAXED);
+	uint32_t name = __atomic_load_n(process, __ATOMIC_RELAXED), nr;
 
 	if (unlikely(!name || self.process != name || !(self.named & 1U << of))) {
 		int saved = errno;
@@ -261,7 +265,9 @@ static bool identify(struct dx_pmem_actor *actor, uint32_t of, const void *site)
 		if (!dx_pmem_new_thread(&recordings[of].log, &self.thread[of]))
 			return false;
 		self.named |= 1U << of;
-		tell_modules(recordings[of].number);
+		nr = __atomic_add_fetch(&recordings[of].nr_named, 1, __ATOMIC_RELAXED);
+		if (!(nr & (nr - 1)))
+			tell_modules(recordings[of].number);
 		errno = saved;
 	}
 	*actor = (struct dx_pmem_actor){ self.thread[of], site_in_program(site) };
