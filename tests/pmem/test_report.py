@@ -12,7 +12,7 @@ import pytest
 from daxemu.pmem.explorer import explore
 from daxemu.pmem.page import report_page
 from daxemu.pmem.reader import Module, Recording
-from daxemu.pmem.report import as_json, report_text
+from daxemu.pmem.report import as_json, failure_text, report_text
 from daxemu.pmem.sites import Sites
 from daxemu.pmem.timeline import around, timeline
 from tests.conftest import require
@@ -201,14 +201,18 @@ def test_a_page_of_many_failures_stays_small(tmp_path):
     assert len(page) < 1_000_000
 
 
-def test_a_state_with_many_missing_lines_is_titled_by_what_failed(tmp_path):
+def test_a_state_with_many_missing_lines_has_its_long_name_behind_what_failed(tmp_path):
     written = [*(("store", at * LINE, line("a")) for at in range(50)), ("fence",)]
     with Recording(make_recording(tmp_path / "r", written)) as recording:
         result = explore(recording, lambda memory: sum(memory[at * LINE] == 0 for at in range(50)) < 40)
         page = report_page(result, recording)
+        text = [*failure_text(result.failures[0], recording, Sites([]))]
 
-    assert "<h3>the check answered False</h3>" in page
-    assert str(result.failures[0].state) in page
+    state = result.failures[0].state
+    title = f"state {state.point} with {len(state.lines)} older lines: the check answered False"
+    assert f"<h3>{title}</h3>" in page
+    assert str(state) in page
+    assert [text[0], text[-1]] == [title, f"  its name: {state}"]
 
 
 def test_markers_that_are_near_each_other_can_be_read(tmp_path):

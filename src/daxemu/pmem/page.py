@@ -22,7 +22,6 @@ __all__ = ["report_page"]
 
 _DRAWN, _TOLD = 10, 1000  # failures: more than these nobody can look at
 _FINDINGS = 200
-_LONG = 200  # letters of a title: a state with many missing lines has a long name
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fff; --block: #f3f3f3 }
@@ -86,10 +85,11 @@ def _failures(result: Exploration, recording: Recording, sites: Sites) -> Iterat
         return
     yield f"<h2>Failing states</h2>{legend()}"
     for failure in result.failures[:_DRAWN]:
-        title, *lines = failure_text(failure, recording, sites)
-        yield f"<article><h3>{escape(title if len(title) < _LONG else failure.reason)}</h3><ul>"
+        again = again_command(result, failure)
+        title, *lines, _ = failure_text(failure, recording, sites, again)
+        yield f"<article><h3>{escape(title)}</h3><ul>"
         yield from (f"<li>{escape(line.strip())}</li>" for line in lines)
-        yield f"<li>again: <code>{escape(again_command(result, failure))}</code></li></ul>"
+        yield f"<li>again: <code>{escape(again)}</code></li></ul>"
         yield f"<div class=scroll>{around(recording, failure).html([failure], sites)}</div></article>"
     others = result.failures[_DRAWN:]
     if others:

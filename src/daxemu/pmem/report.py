@@ -62,7 +62,9 @@ def _site(failure: CrashFailure, recording: Recording) -> int:
 
 def failure_text(failure: CrashFailure, recording: Recording, sites: Sites, again: str = "") -> Iterator[str]:
     """A failure in lines: what fails, what is missing, what had been done, how to see it again."""
-    yield f"state {failure.state}: {failure.reason}"
+    old = len(failure.state.lines)
+    name = failure.state if old <= _SHOWN else f"{failure.state.point} with {old} older lines"
+    yield f"state {name}: {failure.reason}"
     if failure.unsteady:
         yield "  it failed once, and passed when tried again: the check may be unsteady, or what is around it"
     where = ", at the end" if failure.state.point == recording.end else sites.where(_site(failure, recording))
@@ -77,6 +79,8 @@ def failure_text(failure: CrashFailure, recording: Recording, sites: Sites, agai
         yield f"  last markers: {', '.join(failure.markers[-3:])}"
     if again:
         yield f"  again: {again}"
+    elif old > _SHOWN:
+        yield f"  its name: {failure.state}"
 
 
 def by_name(findings: list[Finding], sites: Sites) -> list[Finding]:
