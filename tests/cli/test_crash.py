@@ -167,6 +167,11 @@ def test_a_run_that_was_kept_is_not_recorded_again(tmp_path):
     assert (again.returncode, again.stderr) == (0, "")
     assert "another command" in crash(*run, "--resume", "--", "true").stderr
     assert "say by --keep DIR" in crash("run", "--check", "true {image}", "--resume", "--", "true").stderr
+    meta = json.loads((kept / "meta.json").read_text())
+    (kept / "meta.json").write_text(json.dumps(meta | {"cut_short": "the recorder was killed"}))
+    cut = crash(*run, "--resume", "--", *program)
+    assert (cut.returncode, "is cut short: the recorder was killed; remove it" in cut.stderr) == (2, True)
+    assert crash("explore", kept, "--check", "true {image}").returncode == 0
 
 
 QUEUE = Path(__file__).parents[2] / "examples/pmem_queue/queue.c"

@@ -66,6 +66,11 @@ def run(
         with Recording(directory) as recording:
             if tuple(recording.command) != cmd:
                 raise UsageError(f"{directory} is a recording of another command: {shlex.join(recording.command)}")
+            if recording.cut_short:
+                raise UsageError(
+                    f"{directory} is cut short: {recording.cut_short}; remove it, to have {cmd[0]} recorded again, or "
+                    f"try what there is by 'daxemu crash explore {directory}'"
+                )
             status = explore_and_tell(recording, again=bool(keep), **options)
     sys.exit(status)
 
