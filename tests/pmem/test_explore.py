@@ -221,6 +221,18 @@ def test_a_command_gets_a_file(right, wrong):
     assert (again.states, again.failed) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [("#!/nowhere/sh\n", "No such file or directory"), ("exit 1\n", "Exec format error"), ("", "Exec format error")],
+)
+@pytest.mark.parametrize("options", [{"jobs": 1}, {"jobs": 2}, {"state": "4"}])
+def test_a_command_that_cannot_be_run_is_no_failure(wrong, tmp_path, script, why, options):
+    (tmp_path / "check").write_text(script)
+    (tmp_path / "check").chmod(0o755)
+    with pytest.raises(UsageError, match=rf"check .*/check {{image}} could not be run: .*{why}"):
+        explore(wrong, [tmp_path / "check", "{image}"], **options)
+
+
 def test_a_command_is_told_point_and_markers(wrong):
     result = explore(wrong, ["sh", "-c", 'echo "$DAXEMU_CRASH_POINT $DAXEMU_CRASH_MARKERS"; exit 3', "{image}"])
     assert [failure.reason for failure in result.failures] == [

@@ -120,7 +120,9 @@ class CommandCheck:
         scratch: str | None = None,
     ) -> None:
         self._recording, self._image, self._timeout = recording, image, timeout
+        self._shown = command
         self._command = [os.fspath(part) for part in command]
+        self.broken: UsageError | None = None
         self._environment = dict(os.environ)
         with ExitStack() as undo:
             self._stop = os.eventfd(0, os.EFD_CLOEXEC)
@@ -152,7 +154,18 @@ class CommandCheck:
         os.eventfd_write(self._stop, 1)
 
     def __call__(self) -> None:
-        """Run it on the state that the image shows. CheckFailedError: it is wrong."""
+        """Run it on the state that the image shows.
+
+        CheckFailedError: it is wrong. KeyboardInterrupt: it was stopped, or could not be run, as ``broken`` then says.
+        """
+        try:
+            self._try()
+        except OSError as error:
+            why = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+            self.broken = UsageError(f"check {show_check(self._shown)} could not be run: {why}")
+            raise KeyboardInterrupt from error
+
+    def _try(self) -> None:
         point = self._image.point
         copy_changes(self._image.fd, self._fd, self._recording.size)
         self._environment["DAXEMU_CRASH_POINT"] = str(point)

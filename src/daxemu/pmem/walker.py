@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -81,13 +81,23 @@ class Walker:
     def explore(self, begin: int, end: int) -> Part:
         """Try the states of these crash points, none of which is before ``next``."""
         part = Part(begin, end)
-        with self._walking:
+        with self._walking, self._telling():
             for number in range(self.next, begin):
                 self._visit(number, None, 0)
             for number in range(begin, end):
                 self._explore(number, part)
         self.next = end
         return part
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """That a command could not be run is neither a failure nor an interrupt."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self._command and self._command.broken:
+                raise self._command.broken from None
+            raise
 
     def _visit(
         self, number: int, check: Callable[[], object] | None, keep: int
@@ -163,6 +173,7 @@ class Walker:
     def try_state(self, state: State) -> Part:
         """Try a single one."""
         choice = self.image.advance_to(state)
-        reason = self.judge(choice)
-        failures = [self._describe(choice, reason, 1, unsteady=not self.judge(choice))] if reason else []
+        with self._telling():
+            reason = self.judge(choice)
+            failures = [self._describe(choice, reason, 1, unsteady=not self.judge(choice))] if reason else []
         return Part(0, 1, states=1, failed=len(failures), failures=failures)
