@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -302,6 +303,17 @@ def test_an_interrupt_while_the_program_runs_is_no_answer(tmp_path):
         os.killpg(process.pid, signal.SIGINT)
         said = process.stderr.read()
     assert (process.returncode, said) == (130, "")
+
+
+def test_a_worker_that_is_killed_ends_it_and_what_was_done_is_kept(tmp_path):
+    recording = make_recording(tmp_path / "r", [event for number in (1, 2, 3) for event in publish(number)])
+    kills = "test $DAXEMU_CRASH_POINT != 17 || { sleep 0.3; kill -KILL $PPID; }"
+    killed = crash("explore", recording, "--jobs", 2, "--check", f"sh -c '{kills}' {{image}}")
+    assert killed.returncode == 2
+    interrupted, told = killed.stderr.splitlines()
+    assert re.match(r"daxemu: interrupted: \d of 7 crash points are kept; resume goes on", interrupted)
+    assert told.endswith("a process that tried it was killed; perhaps there was no memory left")
+    assert (recording / JOURNAL).exists()
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
-from daxemu.errors import UsageError
+from daxemu.errors import DaxemuError, UsageError
 from daxemu.pmem.exploration import Exploration
 from daxemu.pmem.explorer import DEFAULT_LIMIT, refuse_options
 from daxemu.pmem.explorer import explore as explore_states
@@ -151,7 +151,7 @@ def explore_and_tell(
                 resume=resume,
                 progress=line.show,
             )
-    except KeyboardInterrupt as interrupted:
+    except (KeyboardInterrupt, DaxemuError) as interrupted:
         for note in getattr(interrupted, "__notes__", ()) if again else ():
             options = {
                 "--points": points,
@@ -163,6 +163,8 @@ def explore_and_tell(
             told = [str(part) for option in options.items() for part in option]
             command = ["daxemu", "crash", "explore", str(recording.path), "--check", check, *told, "--resume"]
             print(f"daxemu: interrupted: {note}: {shlex.join(command)}", file=sys.stderr)
+        if not isinstance(interrupted, KeyboardInterrupt):
+            raise
         return 128 + ended_by[0]
     if as_json_:
         print(json.dumps(as_json(result, recording), indent=2))

@@ -18,12 +18,12 @@ from typing import Any
 from distributed import Client, KilledWorker, WorkerPlugin, as_completed, get_worker
 
 from daxemu import __version__
-from daxemu.errors import DaxemuError, UsageError
+from daxemu.errors import UsageError
 from daxemu.pmem.checks import refuse_check, show_check
 from daxemu.pmem.exploration import Part, Parts
 from daxemu.pmem.journal import JOURNAL
 from daxemu.pmem.walker import Task
-from daxemu.pmem.workers import close_walkers, explore_part
+from daxemu.pmem.workers import close_walkers, explore_part, killed_workers
 
 __all__ = ["connected", "explored_on"]
 
@@ -76,10 +76,7 @@ def explored_on(client: Client, task: Task, ranges: Sequence[tuple[int, int]]) -
         for future in as_completed(futures, loop=client.loop):
             yield future.result()
     except KilledWorker:
-        raise DaxemuError(
-            f"check {show_check(task.check)}: workers that tried it were killed, one after the other; what may "
-            "crash, or take more memory than there is, is better a command"
-        ) from None
+        raise killed_workers(task.check, "workers that tried it were killed, one after the other") from None
     finally:
         with suppress(OSError, RuntimeError):  # the scheduler may be gone
             client.cancel(futures)

@@ -19,7 +19,15 @@ from daxemu.pmem.checks import Check, show_check
 from daxemu.pmem.exploration import Part, Parts
 from daxemu.pmem.walker import Task, Walker
 
-__all__ = ["close_walkers", "explore_part", "explored_by", "explored_by_processes", "explored_here", "interrupt"]
+__all__ = [
+    "close_walkers",
+    "explore_part",
+    "explored_by",
+    "explored_by_processes",
+    "explored_here",
+    "interrupt",
+    "killed_workers",
+]
 
 Range = tuple[int, int]
 Work = Callable[[Task, int, int], Part]
@@ -142,13 +150,18 @@ def explored_by_processes(jobs: int, task: Task, ranges: Iterable[Range]) -> Par
         try:
             yield from _submitted(pool, task, ranges, _work)
         except BrokenProcessPool:
-            raise DaxemuError(
-                f"check {show_check(task.check)}: a process that tried it was killed; what may crash, or take more "
-                "memory than there is, is better a command"
-            ) from None
+            raise killed_workers(task.check, "a process that tried it was killed") from None
         except BaseException:
             ours.close()
             raise
+
+
+def killed_workers(check: Check, what: str) -> DaxemuError:
+    """What to tell of a check whose workers were killed."""
+    advice = "what may crash, or take more memory than there is, is better a command"
+    return DaxemuError(
+        f"check {show_check(check)}: {what}; {advice if callable(check) else 'perhaps there was no memory left'}"
+    )
 
 
 def _refuse_unpicklable(check: Check) -> None:
