@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -317,6 +318,27 @@ def test_a_thread_that_fails_leaves_nothing_of_others(tmp_path, monkeypatch):
             explore(path, ["true", "/dev/dax0.0"], executor=executor, jobs=2)
         failed.set()
     assert workers._walkers == {}
+
+
+def test_a_worker_says_nothing_of_two_signals_at_once():
+    """As after Ctrl-C: SIGINT comes from the terminal, SIGTERM from the parent."""
+    script = (
+        "import os, signal\n"
+        "from types import SimpleNamespace\n"
+        "from daxemu.pmem import workers\n"
+        "both = {signal.SIGINT, signal.SIGTERM}\n"
+        "for number in both:\n"
+        "    signal.signal(number, workers._end)\n"
+        "workers._working = 'an exploration'\n"
+        "workers._walkers['an exploration', 0] = SimpleNamespace(stop=print, ends_orderly=True)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, both)\n"
+        "for number in both:\n"
+        "    os.kill(os.getpid(), number)\n"
+        "signal.pthread_sigmask(signal.SIG_UNBLOCK, both)\n"
+        "print('ends')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (result.stdout, result.stderr) == ("\nends\n", "")
 
 
 def test_progress_tells_how_far_it_is(right):

@@ -194,11 +194,15 @@ def _end_with(parent: Connection) -> None:
 def _end(*_: object) -> None:
     """The check that runs is ended, what is there is removed, and no other part begun."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _ignore)
     if _working:
         interrupt()
     else:
         _leave()
+
+
+def _ignore(*_: object) -> None:
+    """Not SIG_IGN: of a signal that has come by now, Python would print that it does so."""
 
 
 def _leave() -> None:
