@@ -363,6 +363,16 @@ void dx_record_persist(const void *at, size_t length, const void *site)
 	dx_record_fence(site);
 }
 
+void dx_record_copy(const void *to, size_t length, unsigned flags, const void *site)
+{
+	if (flags & DX_MEM_NOFLUSH)
+		return;
+	if (flags & DX_MEM_NODRAIN)
+		dx_record_flush(to, length, site);
+	else
+		dx_record_persist(to, length, site);
+}
+
 void dx_record_marker(const char *text, size_t length, const void *site)
 {
 	struct dx_pmem_actor actor;

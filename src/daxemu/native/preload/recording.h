@@ -34,6 +34,9 @@ void dx_record_end(void);
 void dx_record_flush(const void *at, size_t length, const void *site);
 void dx_record_fence(const void *site);
 void dx_record_persist(const void *at, size_t length, const void *site);
+/* A copy has stored; what else it did its flags say, which libpmem and libpmem2 have in common. */
+enum { DX_MEM_NODRAIN = 1 << 0, DX_MEM_NOFLUSH = 1 << 5 };
+void dx_record_copy(const void *to, size_t length, unsigned flags, const void *site);
 /* A note of the program, in every recording. */
 void dx_record_marker(const char *text, size_t length, const void *site);
 

@@ -9,9 +9,6 @@
 
 #define SITE __builtin_return_address(0)
 
-/* libpmem's flags of its copies. */
-enum { F_MEM_NODRAIN = 1 << 0, F_MEM_NOFLUSH = 1 << 5 };
-
 #define LIBPMEM(name)                                                                                                  \
 	({                                                                                                             \
 		static __typeof__(name) *real_;                                                                        \
@@ -80,23 +77,12 @@ EXPORT int pmem_msync(const void *at, size_t length)
 	return result;
 }
 
-/* A copy has stored; what else it did the flags say. */
-static void stored(const void *to, size_t length, unsigned flags, const void *site)
-{
-	if (flags & F_MEM_NOFLUSH)
-		return;
-	if (flags & F_MEM_NODRAIN)
-		dx_record_flush(to, length, site);
-	else
-		dx_record_persist(to, length, site);
-}
-
 #define WRAP_COPY(name, source)                                                                                        \
 	EXPORT void *name(void *to, source from, size_t length, unsigned flags)                                        \
 	{                                                                                                              \
 		void *result;                                                                                          \
                                                                                                                        \
-		RECORD(, result = LIBPMEM(name)(to, from, length, flags), stored(to, length, flags, SITE));            \
+		RECORD(, result = LIBPMEM(name)(to, from, length, flags), dx_record_copy(to, length, flags, SITE));            \
 		return result;                                                                                         \
 	}
 #define WRAP_COPY_AS(name, source, flags)                                                                              \
@@ -104,7 +90,7 @@ static void stored(const void *to, size_t length, unsigned flags, const void *si
 	{                                                                                                              \
 		void *result;                                                                                          \
                                                                                                                        \
-		RECORD(, result = LIBPMEM(name)(to, from, length), stored(to, length, flags, SITE));                   \
+		RECORD(, result = LIBPMEM(name)(to, from, length), dx_record_copy(to, length, flags, SITE));                   \
 		return result;                                                                                         \
 	}
 
@@ -114,6 +100,6 @@ WRAP_COPY(pmem_memset, int)
 WRAP_COPY_AS(pmem_memcpy_persist, const void *, 0)
 WRAP_COPY_AS(pmem_memmove_persist, const void *, 0)
 WRAP_COPY_AS(pmem_memset_persist, int, 0)
-WRAP_COPY_AS(pmem_memcpy_nodrain, const void *, F_MEM_NODRAIN)
-WRAP_COPY_AS(pmem_memmove_nodrain, const void *, F_MEM_NODRAIN)
-WRAP_COPY_AS(pmem_memset_nodrain, int, F_MEM_NODRAIN)
+WRAP_COPY_AS(pmem_memcpy_nodrain, const void *, DX_MEM_NODRAIN)
+WRAP_COPY_AS(pmem_memmove_nodrain, const void *, DX_MEM_NODRAIN)
+WRAP_COPY_AS(pmem_memset_nodrain, int, DX_MEM_NODRAIN)

@@ -9,8 +9,6 @@
 
 #define SITE __builtin_return_address(0)
 
-enum { F_MEM_NODRAIN = 1 << 0, F_MEM_NOFLUSH = 1 << 5 };
-
 struct pmem2_map;
 typedef void pmem2_range_fn(const void *at, size_t length);
 typedef void pmem2_drain_fn(void);
@@ -48,34 +46,24 @@ static void persist(const void *at, size_t length)
 	real_persist(at, length);
 }
 
-static void stored(const void *to, size_t length, unsigned flags, const void *site)
-{
-	if (flags & F_MEM_NOFLUSH)
-		return;
-	if (flags & F_MEM_NODRAIN)
-		dx_record_flush(to, length, site);
-	else
-		dx_record_persist(to, length, site);
-}
-
 static void *copy(void *to, const void *from, size_t length, unsigned flags)
 {
 	real_memcpy(to, from, length, flags);
-	stored(to, length, flags, SITE);
+	dx_record_copy(to, length, flags, SITE);
 	return to;
 }
 
 static void *move(void *to, const void *from, size_t length, unsigned flags)
 {
 	real_memmove(to, from, length, flags);
-	stored(to, length, flags, SITE);
+	dx_record_copy(to, length, flags, SITE);
 	return to;
 }
 
 static void *set(void *to, int byte, size_t length, unsigned flags)
 {
 	real_memset(to, byte, length, flags);
-	stored(to, length, flags, SITE);
+	dx_record_copy(to, length, flags, SITE);
 	return to;
 }
 
