@@ -272,6 +272,8 @@ def test_an_interrupt_is_no_answer_and_leaves_no_check_behind(tmp_path, sessions
         said = process.stderr.read()
     assert status == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}[number]
     assert "Traceback" not in said
+    if number != signal.SIGKILL:
+        assert said == "daxemu: interrupted: nothing is kept to go on with\n"
     until(lambda: not running(tmp_path))
     until(lambda: not any(scratch.iterdir()))
     if number == signal.SIGKILL and jobs == "1" and where == "/dev/dax0.0":  # who comes next removes its session

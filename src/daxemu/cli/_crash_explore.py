@@ -152,7 +152,10 @@ def explore_and_tell(
                 progress=line.show,
             )
     except (KeyboardInterrupt, DaxemuError) as interrupted:
-        for note in getattr(interrupted, "__notes__", ()) if again else ():
+        notes = getattr(interrupted, "__notes__", ()) if again else ()
+        if not notes and isinstance(interrupted, KeyboardInterrupt):
+            print("daxemu: interrupted: nothing is kept to go on with", file=sys.stderr)
+        for note in notes:
             options = {
                 "--points": points,
                 "--order": order,

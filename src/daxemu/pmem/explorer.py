@@ -137,8 +137,9 @@ def explore(
     ``check`` is a callable that gets the bytes of the device, for reading, and the markers before the crash if
     it has a second parameter; False or an exception is a failure. Or a command: ``{image}`` in it is a file
     that holds the state; without it, its ``/dev/dax0.0`` does. Other than exit status 0, or no end within
-    ``timeout`` seconds, is a failure. A state that was there before, with the same markers, is not checked again;
-    one that fails is, before it is reported: if it passes then, the failure is ``unsteady``.
+    ``timeout`` seconds, is a failure; a callable is waited for. A state that was there before, with the same
+    markers, is not checked again; one that fails is, before it is reported: if it passes then, the failure is
+    ``unsteady``.
 
     With ``jobs``, as many processes share the crash points; with ``executor``, any of concurrent.futures does
     (``jobs`` then says how many workers it has). With ``dask``, the address of a scheduler or a Client, a cluster
