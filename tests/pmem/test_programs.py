@@ -113,6 +113,22 @@ def test_what_a_killed_program_did_is_there(device, durable, tmp_path):
     assert described(tmp_path / "rec")["status"] == -signal.SIGKILL
 
 
+@pytest.mark.parametrize("first", [[], ["thread"]])  # alone, and not
+def test_a_program_that_jumps_out_of_a_fault_is_recorded_from_there_on(device, durable, tmp_path, first):
+    steps = [*first, "persist", "wait", "guarded", "wait", "persist"]
+    with device.record(tmp_path / "rec", scan="none"):
+        program = device.popen([durable, device.path, *steps], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for act in (device.kill, device.revive):
+            assert program.stdout.read(1) == b"w"
+            act()
+            program.stdin.write(b"g")
+            program.stdin.flush()
+        assert program.communicate()[1] is None
+    assert program.returncode == 0
+    last = 256 * (len(steps) - 1)
+    assert told(tmp_path / "rec")[-2:] == [("store", last, 64), ("persist", last, 1)]
+
+
 def test_a_site_is_a_line_of_the_program(device, durable, tmp_path):
     record(device, tmp_path / "rec", durable, "/dev/dax0.0", "persist")
     first = (tmp_path / "rec/log").read_bytes()[LOG_HEADER.size :]

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <libpmem.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,6 +17,13 @@
 static char *base;
 static const char *path;
 static size_t length;
+
+static sigjmp_buf before;
+
+static void leave(int number)
+{
+	siglongjmp(before, number);
+}
 
 static bool map(void)
 {
@@ -73,6 +81,11 @@ static int step(const char *name, char *at)
 		*at = 's';
 	} else if (!strcmp(name, "again")) {
 		pmem_persist(base, 64);
+	} else if (!strcmp(name, "guarded")) {
+		signal(SIGBUS, leave);
+		if (sigsetjmp(before, 1) == 0)
+			pmem_persist(base, 64);
+		signal(SIGBUS, SIG_DFL);
 	} else if (!strcmp(name, "deep")) {
 		*at = 'd';
 		return pmem_deep_persist(at, 1);

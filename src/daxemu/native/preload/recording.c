@@ -18,6 +18,8 @@ struct recording {
 
 static struct recording recordings[DX_RECORDINGS_MOST];
 uint32_t dx_nr_recordings;
+struct dx_code dx_libpmem;
+static struct dx_code own_code;
 
 enum { MOST_MAPPINGS = 16 };
 
@@ -40,7 +42,6 @@ struct actor {
 	uint32_t named; /* the recordings in which it has a number, as bits */
 	uint32_t flushed; /* those in which it has flushed something since its last fence */
 	uint16_t thread[DX_RECORDINGS_MOST];
-	bool inside;
 	struct known known;
 };
 
@@ -112,6 +113,8 @@ void dx_record_attach(void)
 
 	for (char number = '0'; number < '0' + DX_RECORDINGS_MOST; number++)
 		attach(number);
+	if (dx_nr_recordings)
+		dx_find_code((const void *)dx_record_attach, &own_code);
 	may_be_alone = dx_nr_recordings && notice_forks() && dx_pmem_may_be_alone();
 	for (uint32_t i = 0; i < dx_nr_recordings; i++)
 		recordings[i].log.may_be_alone = may_be_alone;
@@ -212,16 +215,15 @@ bool dx_recorded(const void *at, size_t length)
 	return false;
 }
 
-bool dx_record_begin(void)
+static bool is_in(const void *site, const struct dx_code *code)
 {
-	if (self.inside)
-		return false;
-	return self.inside = true;
+	return (uintptr_t)site - code->start < __atomic_load_n(&code->length, __ATOMIC_ACQUIRE);
 }
 
-void dx_record_end(void)
+/* It may have been jumped to at the end of a function that we have called, and so seem to be called by us. */
+bool dx_is_inner(const void *site)
 {
-	self.inside = false;
+	return is_in(site, &dx_libpmem) || is_in(site, &own_code);
 }
 
 /* By the first thread that does anything; in a forked child what its parent's stores are known by is of no use. */

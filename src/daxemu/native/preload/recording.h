@@ -25,12 +25,9 @@ void dx_record_dropped(void);
 /* Is any of this on a recorded device? */
 bool dx_recorded(const void *at, size_t length);
 
-/*
- * A library call that flushes or fences begins; false if it is part of one that has begun, and tells of itself. Each
- * is ended by dx_record_end. What it did is told as done by the caller at SITE; PERSIST is a flush and a fence.
- */
-bool dx_record_begin(void);
-void dx_record_end(void);
+/* Does a call come from libpmem itself? Then it is a part of one that tells of itself. */
+bool dx_is_inner(const void *site);
+/* What a library call did is told as done by the caller at SITE; PERSIST is a flush and a fence. */
 void dx_record_flush(const void *at, size_t length, const void *site);
 void dx_record_fence(const void *site);
 void dx_record_persist(const void *at, size_t length, const void *site);
@@ -40,11 +37,14 @@ void dx_record_copy(const void *to, size_t length, unsigned flags, const void *s
 /* A note of the program, in every recording. */
 void dx_record_marker(const char *text, size_t length, const void *site);
 
-/* The code of libpmemobj, libpmemlog and libpmemblk, once they were called, and where this thread's last call of one came from. */
+struct dx_code {
+	uintptr_t start, length; /* of what is executable in an object; 0: not known yet */
+};
+
+/* The code of libpmem, and that of libpmemobj, libpmemlog and libpmemblk, once they were called. */
 enum { DX_PMDK_LIBRARIES = 3 };
-extern struct dx_code {
-	uintptr_t start, length;
-} dx_pmdk[DX_PMDK_LIBRARIES];
+extern struct dx_code dx_libpmem, dx_pmdk[DX_PMDK_LIBRARIES];
+/* Where this thread's last call of one of the latter came from. */
 extern __thread const void *dx_pmdk_caller __attribute__((tls_model("initial-exec")));
 
 /*
@@ -52,5 +52,9 @@ extern __thread const void *dx_pmdk_caller __attribute__((tls_model("initial-exe
  * others' sight is found by whoever needs it.
  */
 void *dx_find_behind(const char *name, const void *site);
+/* The same, and where the code of its library lies. */
+void *dx_find_pmdk(const char *name, const void *site, struct dx_code *library);
+/* The code that has this address in it. */
+void dx_find_code(const void *at, struct dx_code *code);
 
 #endif

@@ -7,48 +7,12 @@
  */
 #include "preload.h"
 
-#include <link.h>
-
 #include "recording.h"
 
 struct dx_code dx_pmdk[DX_PMDK_LIBRARIES];
 __thread const void *dx_pmdk_caller __attribute__((tls_model("initial-exec")));
 
 #ifdef __x86_64__
-struct search {
-	uintptr_t address;
-	struct dx_code *library;
-};
-
-/* _dl_find_object would be shorter, but musl has no such function, and glibc since 2.35. */
-static int note_library(struct dl_phdr_info *info, size_t size, void *context)
-{
-	const struct search *search = context;
-
-	(void)size;
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-		uintptr_t start = info->dlpi_addr + part->p_vaddr;
-
-		if (part->p_type != PT_LOAD || search->address - start >= part->p_memsz)
-			continue;
-		search->library->start = start;
-		__atomic_store_n(&search->library->length, part->p_memsz, __ATOMIC_RELEASE);
-		return 1;
-	}
-	return 0;
-}
-
-/* The first call of a function looks for it, and where the code of its library lies. */
-__attribute__((used)) SLOW void *dx_find_pmdk(const char *name, const void *site, struct dx_code *library)
-{
-	void *function = dx_find_behind(name, site);
-	struct search search = { (uintptr_t)function, library };
-
-	dl_iterate_phdr(note_library, &search);
-	return function;
-}
-
 /* clang-format off */
 __asm__(
 ".macro dx_wrap library, at, function\n"
