@@ -34,7 +34,7 @@ DEVICE_VERBS = {
     "inject-poison": "memory breaks (--offset, --length): a touch is SIGBUS",
     "clear-poison": "it is mended: all, or --offset and --length",
     "list-poison": "prints what is broken (--json)",
-    "record": "what is made durable is recorded, of programs that start from now on (--output, --scan)",
+    "record": "what programs make durable is recorded from now on (--output, --scan)",
     "stop-recording": "the recording ends, and is complete",
     "power-fail": "power goes and comes back: what was not durable may be lost (--policy)",
 }
@@ -49,7 +49,8 @@ def _on_device(engine: Engine, name: str, verb: str, **more: Any) -> Any:
     """``driver`` is for bind; ``offset`` and ``length``, sizes in bytes or as texts, are for the verbs of poison.
 
     ``directory``, a whole path, and ``scan`` are for record, ``policy`` is for power-fail. list-poison results in
-    the broken parts, each offset and length in bytes; power-fail in how many lines have lost something.
+    the broken parts, each offset and length in bytes; power-fail in how many lines have lost something; record in
+    a line about each program that does not take part.
     """
     if verb == "stop-recording":
         return _stop_recording(engine, name.removeprefix("/dev/"))
@@ -66,7 +67,7 @@ def _on_device(engine: Engine, name: str, verb: str, **more: Any) -> Any:
         case "power-fail":
             return device.power_fail(**more)
         case "record":
-            device.record(**more)
+            return device.record(**more).late
         case "read-only" | "read-write":
             device.read_only = verb == "read-only"
         case "kill" | "revive" | "unbind" | "unplug" | "replug":

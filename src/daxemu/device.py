@@ -175,7 +175,7 @@ class DaxDevice(Launcher):
         """Record from now on what becomes durable: a context manager that ends it.
 
         Recorded are ``flush``, ``drain``, ``persist`` and ``marker`` of this interpreter's mappings,
-        and what programs that start meanwhile do by libpmem, libpmem2 and the libraries on them.
+        and what programs, also those that run already, do by libpmem, libpmem2 and the libraries on them.
         The recording is made in ``directory``, which is new; without one it is there for
         ``power_fail`` only. What the device holds now counts as durable: nobody should be writing to
         it.

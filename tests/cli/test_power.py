@@ -12,7 +12,7 @@ from daxemu import Engine
 from tests.conftest import require_library
 from tests.pmem.logs import told
 
-from .conftest import DAXEMU, PATIENCE, error_line
+from .conftest import DAXEMU, PATIENCE, error_line, until
 
 
 @pytest.fixture
@@ -73,6 +73,27 @@ def test_a_program_that_runs_on_has_lost_its_mapping_and_may_map_anew(daxemu, en
     written = [("store", 768, 64), ("persist", 768, 1)]
     expected = [("store", 0, 64), ("persist", 0, 1), ("persist", 0, 4 << 20)]
     assert told(tmp_path / "rec") == expected + (written if status == 0 else [])
+
+
+def test_a_program_that_is_stopped_takes_no_part_and_that_is_told(daxemu, engine, durable):
+    program = [str(durable), "/dev/dax0.0", "wait", "persist", "wait"]
+    with engine.devices[0].popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.read(1) == b"w"
+        process.send_signal(signal.SIGSTOP)
+        result = daxemu("device", "record", "dax0.0")
+        assert result.returncode == 0
+        assert error_line(result) == (
+            "dax0.0: asked to take part in the recording: "
+            f"process {process.pid} (state T (stopped)) has not done it yet; "
+            "what it makes durable until then is lost when the power fails"
+        )
+        process.send_signal(signal.SIGCONT)
+        until(lambda: not engine._wiring.session.have_joined(engine.devices[0]._device))
+        process.stdin.write(b"w")
+        process.stdin.flush()
+        assert process.stdout.read(1) == b"w"
+        assert daxemu("device", "power-fail", "dax0.0").stdout == "dax0.0: no lines of 64 bytes have lost something\n"
+    assert first_bytes(engine.devices[0], 2) == b"\0x"
 
 
 def test_a_recording_of_a_running_session_is_one_as_any_other(daxemu, engine, durable, tmp_path):

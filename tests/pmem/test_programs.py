@@ -69,6 +69,27 @@ def test_what_a_program_was_told_to_be_durable_is_there_whenever_power_fails(dev
             told = there
 
 
+@pytest.mark.parametrize("later", [[], ["later"]])
+def test_a_program_that_runs_already_takes_part_in_each_recording(device, compiled, later):
+    require_library("libpmem.h", "libpmem-dev")
+    program = [str(compiled("acknowledged", "-lpmem", "-lpthread")), device.path, *later]
+    with device.popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        begin = b"" if later else process.stdout.read(16)
+        for _ in range(3):
+            device.record().close()
+        with device.record() as recorder:
+            assert recorder.late == []
+            process.stdin.write(b"l")
+            process.stdin.flush()
+            begin += process.stdout.read(16 * 20_000)
+            device.power_fail()
+            rest = process.stdout.read()
+    told = dict(struct.iter_unpack("<QQ", begin + rest))
+    with device.open("r") as file, file.mmap() as m:
+        for thread, number in told.items():
+            assert number <= int.from_bytes(m.read(64 * thread, 8), "little") <= number + 1
+
+
 STEPS = {
     "persist": [("store", 0, 64), ("persist", 0, 1)],
     "deep": [("store", 0, 64), ("persist", 0, 1)],

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers made durable in a line for each thread, and told when they are: acknowledged DEVICE. */
+/* Numbers made durable in a line for each thread, and told when they are: acknowledged DEVICE [later]. */
 #include <libpmem.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -31,7 +31,11 @@ int main(int argc, char **argv)
 {
 	pthread_t thread;
 
-	base = argc == 2 ? pmem_map_file(argv[1], 0, 0, 0, NULL, NULL) : NULL;
+	char byte;
+
+	if (argc == 3 && read(0, &byte, 1) != 1)
+		return 2;
+	base = argc >= 2 ? pmem_map_file(argv[1], 0, 0, 0, NULL, NULL) : NULL;
 	if (!base) {
 		fprintf(stderr, "%s\n", pmem_errormsg());
 		return 1;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,10 @@ def command(session: str | None, verb: str, device: tuple[str, ...], **options: 
         answer = ask(found, "device", name=name, verb=verb, **arguments)
         if verb == "power-fail":
             print(f"{name}: {describe_loss(answer)}")
+        elif verb == "record":
+            for line in answer:
+                loss = "what it makes durable until then is lost when the power fails"
+                print(f"daxemu: {name}: asked to take part in the recording: {line}; {loss}", file=sys.stderr)
         elif verb == "list-poison":
             parts += [(name, *part) for part in answer]
     if verb == "list-poison":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from daxemu._core import CrashStates, PmemLog
+from daxemu._core import CrashStates, PmemLog, punch_hole
 from daxemu.backing.store import BackingFile, copy_written
 from daxemu.backing.tmpfs import TmpfsStore
 from daxemu.errors import UsageError
@@ -38,7 +39,7 @@ __all__ = ["Recorder", "persistence_domain"]
 _CHUNK = 1 << 20
 _BEHIND_ALL = (1 << 64) - 1  # events
 _KILLED = "the recorder was killed"
-# In the session's directory, as ``record0.state``: programs that start while these are there take part.
+# In the session's directory, as ``record0.state``: programs find them there.
 _STATE, _EVENTS, _MODULES = "state", "events", "modules"
 
 
@@ -50,6 +51,9 @@ def persistence_domain(device: DevDax) -> str:
 
 class Recorder:
     """A recording under way. A context manager; made by ``DaxDevice.record``.
+
+    ``late`` has a line about each program that maps the device and does not take part, as it is stopped, say: what
+    it makes durable is not known to be.
 
     ``close`` completes it in its directory; what was stored and never flushed is then looked for, and added.
     """
@@ -86,6 +90,7 @@ class Recorder:
             self._file = _file("log", directory, undo)
             self._log = PmemLog(self._state, self._events)
             self._links = self._link(undo)
+            self.late = self._have_joined()
             self._described: tuple[object, ...] = ()
             if directory is not None:
                 with suppress(OSError):  # there are file systems without locks; with it, the recorder is alive
@@ -113,8 +118,22 @@ class Recorder:
         assert isinstance(self._device.backing, BackingFile)
         return self._device.backing
 
+    def _have_joined(self) -> list[str]:
+        """Wait until programs that run already take part; return a line about each that does not.
+
+        What they have made durable since the recording's base was copied nobody has recorded: it is durable.
+        """
+        session = self._engine._wiring.session
+        assert session is not None
+        late = session.have_joined(self._device)
+        if session.mappers():
+            self.observe()
+            if self._log.held():
+                self._log.persist(0, self._size, *self._actor)
+        return late
+
     def _link(self, undo: ExitStack) -> list[Path]:
-        """Have programs find it: those that the session starts, from now on."""
+        """Have programs find it."""
         session = Path(self._engine.environ()["DAXEMU_SESSION"])
         taken = {other.number for other in self._engine._recorders.values()}
         self.number: int = min({*range(fmt.RECORDINGS_MOST)} - taken)
@@ -247,13 +266,17 @@ class Recorder:
             for link in self._links:
                 steps.callback(link.unlink, missing_ok=True)
             self.observe()
-            self._complete(self._collector.finish() or self._missed())
+            why = self._collector.finish() or self._missed()
+            punch_hole(self._state, SHADOW_OFFSET, self._size)  # programs keep the file
+            self._complete(why)
 
     def _missed(self) -> str:
         """Why a program could not be recorded; empty if each was."""
         missed = STATE.unpack(os.pread(self._state, STATE.size, 0))["missed"]
         if not missed:
             return ""
+        if missed == errno.EUSERS:
+            return "a program that runs on has taken part in too many recordings; start it again"
         room = f"the {format_size(fmt.LOG_MOST)} of addresses that the log takes"
         return f"a program could not be recorded ({os.strerror(missed)}), let it have {room} (ulimit -v)"
 

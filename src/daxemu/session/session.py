@@ -294,6 +294,11 @@ class Session:
             _log().warning("%s: asked to %s its mappings: %s", device.name, verb, line)
         return not late
 
+    def have_joined(self, device: DevDax) -> list[str]:
+        """Have programs that run take part in the recordings that there are; return a line about each that has not."""
+        assert isinstance(device.backing, BackingFile)
+        return self._server.agents.synchronise(device.devt.minor, device.backing.identity[1])
+
     def set_check(self, device: DevDax, part: tuple[int, int], by: int = 0) -> None:
         """Have the next ``synchronise`` tell processes that asked to be told early of broken memory, but for ``by``."""
         self._table.set_check(device.devt.minor, *part, by)

@@ -25,14 +25,19 @@ enum { BLOCK = 1 << 20, MOST_PAUSES = 10000, PAGE = 64 * DX_LINE_SIZE };
 #define MASK (DX_LINE_SIZE - 1ULL)
 #define MOST_LENGTH (1U << 31)
 
-/* A program that takes no part seems never to flush: whoever records is to know. */
-static int miss(int state_fd, int error)
+/* Not by the functions of these names: descriptors may be of an agent's own table, and not what the preload library knows. */
+static void *map_shared(int fd, uint64_t length, int flags)
 {
-	struct pmem_state *state = mmap(NULL, sizeof(*state), PROT_READ | PROT_WRITE, MAP_SHARED, state_fd, 0);
+	return (void *)syscall(SYS_mmap, NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | flags, fd, 0L);
+}
+
+int dx_pmem_miss(int state_fd, int error)
+{
+	struct pmem_state *state = map_shared(state_fd, sizeof(*state), 0);
 
 	if (state != MAP_FAILED) {
 		__atomic_store_n(&state->missed, error, __ATOMIC_RELAXED);
-		munmap(state, sizeof(*state));
+		syscall(SYS_munmap, state, sizeof(*state));
 	}
 	return -error;
 }
@@ -42,17 +47,17 @@ int dx_pmem_attach(struct dx_pmem_log *log, int state_fd, int events_fd)
 	struct pmem_state head;
 	char *state, *events;
 
-	if (pread(state_fd, &head, sizeof(head), 0) != sizeof(head))
+	if (syscall(SYS_pread64, state_fd, &head, sizeof(head), 0L) != sizeof(head))
 		return -EPROTO;
-	state = mmap(NULL, DX_SHADOW_OFFSET + head.device_size, PROT_READ | PROT_WRITE, MAP_SHARED, state_fd, 0);
+	state = map_shared(state_fd, DX_SHADOW_OFFSET + head.device_size, 0);
 	if (state == MAP_FAILED)
-		return miss(state_fd, errno);
-	events = mmap(NULL, DX_LOG_MOST, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, events_fd, 0);
+		return dx_pmem_miss(state_fd, errno);
+	events = map_shared(events_fd, DX_LOG_MOST, MAP_NORESERVE);
 	if (events == MAP_FAILED) {
 		int error = errno;
 
-		munmap(state, DX_SHADOW_OFFSET + head.device_size);
-		return miss(state_fd, error);
+		syscall(SYS_munmap, state, DX_SHADOW_OFFSET + head.device_size);
+		return dx_pmem_miss(state_fd, error);
 	}
 	*log = (struct dx_pmem_log){ .state = (void *)state, .shadow = state + DX_SHADOW_OFFSET, .events = events };
 	return 0;

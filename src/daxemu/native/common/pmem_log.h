@@ -28,6 +28,8 @@ struct dx_pmem_actor {
 /* Take part in a recording, by descriptors of its state and of its events; 0 or -errno. */
 int dx_pmem_attach(struct dx_pmem_log *log, int state_fd, int events_fd);
 void dx_pmem_detach(struct dx_pmem_log *log);
+/* A program that takes no part seems never to flush: have whoever records know why. */
+int dx_pmem_miss(int state_fd, int error);
 
 /* Nobody writes any more, for the first reason that is given. */
 void dx_pmem_stop(struct dx_pmem_log *log, uint32_t why);

@@ -19,6 +19,7 @@
 #include "maps.h"
 #include "poison.h"
 #include "real.h"
+#include "recording.h"
 #include "vma.h"
 
 enum { STACK = 128 << 10, TLS_BELOW = 48 << 10, TLS_ABOVE = 16 << 10 };
@@ -76,6 +77,7 @@ static void serve(const struct message *request)
 		dx_settle_refusals(agent.maps);
 	dx_heed_check(agent.maps);
 	dx_unlock_mappings();
+	dx_record_join();
 	syscall(SYS_sendto, agent.sock, &answer, sizeof(answer), MSG_NOSIGNAL, NULL, 0);
 }
 
@@ -320,8 +322,10 @@ static int ensure_locked(void)
 	status = dx_request(sock, DX_AGENT, 0, -1, NULL);
 	if (status == 0)
 		status = start(sock);
-	if (status == 0)
+	if (status == 0) {
 		agent.pid = getpid();
+		dx_record_join(); /* in what has begun since this program was started */
+	}
 	close(sock);
 	return status;
 }

@@ -1,25 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Part in recordings: which addresses are which device's, which thread this is. Nothing here where none is under way. */
+/* What is told to recordings: which addresses are which device's, which thread this is. Nothing where none is under way. */
 #include "preload.h"
 
 #include "maps.h"
 #include "real.h"
-#include "pmem_scan.h"
 #include "pmem_turn.h"
+#include "joining.h"
 #include "recording.h"
 
-/* Of one device. */
-struct recording {
-	struct dx_pmem_log log;
-	struct dx_pmem_scan own_stores;
-	char number; /* a digit, by which its files are known */
-	uint32_t nr_named; /* threads of this process; at the 1st, 2nd, 4th… it is told where code lies, as at the end */
-};
-
-static struct recording recordings[DX_RECORDINGS_MOST];
-uint32_t dx_nr_recordings;
 struct dx_code dx_libpmem;
-static struct dx_code own_code;
 
 enum { MOST_MAPPINGS = 16 };
 
@@ -41,103 +30,19 @@ struct actor {
 	uint32_t process; /* 0: has no number yet */
 	uint32_t named; /* the recordings in which it has a number, as bits */
 	uint32_t flushed; /* those in which it has flushed something since its last fence */
-	uint16_t thread[DX_RECORDINGS_MOST];
+	uint16_t thread[DX_JOINED_MOST];
 	struct known known;
 };
 
 static __thread struct actor self __attribute__((tls_model("initial-exec")));
 
-/* What threads that have a number know this process by; 0 in a forked child: its thread is another one, with another number. */
-static uint32_t fallback, *process = &fallback;
 static uint32_t nr_processes;
-
-static int open_of_session(char number, const char *what)
-{
-	char path[PATH_MAX + 32], *end;
-
-	memcpy(path, dx_session.directory, dx_session.directory_length);
-	end = stpcpy(path + dx_session.directory_length, "/record0.");
-	end[-2] = number;
-	strcpy(end, what);
-	return dx_real.open(path, O_RDWR | O_CLOEXEC | O_APPEND);
-}
-
-/* Where this program's code lies, for whoever wants to know what its call sites are. */
-static void tell_modules(char number)
-{
-	int to = open_of_session(number, "modules"), from = dx_real.open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	char buffer[4096];
-	ssize_t n;
-
-	while (to >= 0 && from >= 0 && (n = dx_real.read(from, buffer, sizeof(buffer))) > 0)
-		if (dx_real.write(to, buffer, n) < 0)
-			break;
-	if (from >= 0)
-		close(from);
-	if (to >= 0)
-		close(to);
-}
-
-/* The kernel makes it 0 in a child, which may have been forked without a word to anybody. */
-static bool notice_forks(void)
-{
-	void *page = mmap(NULL, sizeof(*process), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (page == MAP_FAILED)
-		return false;
-	process = page;
-	return madvise(page, sizeof(*process), MADV_WIPEONFORK) == 0;
-}
-
-static void attach(char number)
-{
-	struct recording *recording = &recordings[dx_nr_recordings];
-	int state = open_of_session(number, "state"), events;
-
-	if (state < 0)
-		return;
-	events = open_of_session(number, "events");
-	if (events >= 0) {
-		dx_nr_recordings += dx_pmem_attach(&recording->log, state, events) == 0;
-		recording->log.patient = true;
-		recording->number = number;
-		close(events);
-	}
-	close(state);
-}
-
-void dx_record_attach(void)
-{
-	int saved = errno;
-	bool may_be_alone;
-
-	for (char number = '0'; number < '0' + DX_RECORDINGS_MOST; number++)
-		attach(number);
-	if (dx_nr_recordings)
-		dx_find_code((const void *)dx_record_attach, &own_code);
-	may_be_alone = dx_nr_recordings && notice_forks() && dx_pmem_may_be_alone();
-	for (uint32_t i = 0; i < dx_nr_recordings; i++)
-		recordings[i].log.may_be_alone = may_be_alone;
-	errno = saved;
-}
 
 __attribute__((destructor)) static void leave(void)
 {
 	for (uint32_t i = 0; i < dx_nr_recordings; i++)
 		if (self.known.devices & 1U << i)
-			tell_modules(recordings[i].number); /* also those that were loaded late */
-}
-
-static void forget_stores(void)
-{
-	for (uint32_t i = 0; i < dx_nr_recordings; i++)
-		dx_pmem_scan_forget(&recordings[i].own_stores);
-}
-
-void dx_record_forked(void)
-{
-	__atomic_store_n(process, 0, __ATOMIC_RELAXED);
-	forget_stores();
+			dx_tell_modules(&dx_joined[i]); /* also those that were loaded late */
 }
 
 static int note(const struct dx_vma *vma, void *context)
@@ -145,10 +50,10 @@ static int note(const struct dx_vma *vma, void *context)
 	struct known *known = context;
 
 	for (uint32_t i = 0; i < dx_nr_recordings; i++) {
-		const struct pmem_state *state = recordings[i].log.state;
+		const struct pmem_state *state = dx_joined[i].log.state;
 		uint64_t length = vma->end - vma->start;
 
-		if (!dx_pmem_is_mapped(state, vma))
+		if (__atomic_load_n(&state->stopped, __ATOMIC_RELAXED) || !dx_pmem_is_mapped(state, vma))
 			continue;
 		if (length > state->device_size - vma->offset)
 			length = state->device_size - vma->offset;
@@ -185,7 +90,7 @@ static const struct known *mappings(void)
 	uint64_t files = 0;
 
 	for (uint32_t i = 0; i < dx_nr_recordings; i++)
-		files += __atomic_load_n(&recordings[i].log.state->ino, __ATOMIC_RELAXED) << i;
+		files += __atomic_load_n(&dx_joined[i].log.state->ino, __ATOMIC_RELAXED) << i;
 	if (likely(known->generation == now && known->files == files))
 		return known;
 	known->generation = now;
@@ -223,7 +128,7 @@ static bool is_in(const void *site, const struct dx_code *code)
 /* It may have been jumped to at the end of a function that we have called, and so seem to be called by us. */
 bool dx_is_inner(const void *site)
 {
-	return is_in(site, &dx_libpmem) || is_in(site, &own_code);
+	return is_in(site, &dx_libpmem) || is_in(site, &dx_own_code);
 }
 
 /* By the first thread that does anything; in a forked child what its parent's stores are known by is of no use. */
@@ -231,12 +136,12 @@ static uint32_t name_process(void)
 {
 	uint32_t name = 0, next = __atomic_add_fetch(&nr_processes, 1, __ATOMIC_RELAXED);
 
-	if (!__atomic_compare_exchange_n(process, &name, next, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(dx_process, &name, next, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		return name;
 	if (next > 1) {
-		forget_stores();
+		dx_forget_stores();
 		for (uint32_t i = 0; i < dx_nr_recordings; i++)
-			__atomic_store_n(&recordings[i].nr_named, 0, __ATOMIC_RELAXED);
+			__atomic_store_n(&dx_joined[i].nr_named, 0, __ATOMIC_RELAXED);
 	}
 	return next;
 }
@@ -252,7 +157,7 @@ static uintptr_t site_in_program(const void *site)
 
 static bool identify(struct dx_pmem_actor *actor, uint32_t of, const void *site)
 {
-	uint32_t name = __atomic_load_n(process, __ATOMIC_RELAXED), nr;
+	uint32_t name = __atomic_load_n(dx_process, __ATOMIC_RELAXED), nr;
 
 	if (unlikely(!name || self.process != name || !(self.named & 1U << of))) {
 		int saved = errno;
@@ -261,12 +166,12 @@ static bool identify(struct dx_pmem_actor *actor, uint32_t of, const void *site)
 			self.process = name ? name : name_process();
 			self.named = 0;
 		}
-		if (!dx_pmem_new_thread(&recordings[of].log, &self.thread[of]))
+		if (!dx_pmem_new_thread(&dx_joined[of].log, &self.thread[of]))
 			return false;
 		self.named |= 1U << of;
-		nr = __atomic_add_fetch(&recordings[of].nr_named, 1, __ATOMIC_RELAXED);
+		nr = __atomic_add_fetch(&dx_joined[of].nr_named, 1, __ATOMIC_RELAXED);
 		if (!(nr & (nr - 1)))
-			tell_modules(recordings[of].number);
+			dx_tell_modules(&dx_joined[of]);
 		errno = saved;
 	}
 	*actor = (struct dx_pmem_actor){ self.thread[of], site_in_program(site) };
@@ -276,14 +181,14 @@ static bool identify(struct dx_pmem_actor *actor, uint32_t of, const void *site)
 void dx_record_dropped(void)
 {
 	for (uint32_t i = 0; i < dx_nr_recordings; i++)
-		dx_pmem_scan_all(&recordings[i].own_stores);
+		dx_pmem_scan_all(&dx_joined[i].own_stores);
 }
 
 /*
  * An event of this type is next, which flushes LENGTH bytes at AT: find what was stored elsewhere and not flushed, if that
  * is wanted.
  */
-static void look_around(struct recording *recording, uint8_t type, const void *at, uint64_t offset, size_t length,
+static void look_around(struct dx_joined *recording, uint8_t type, const void *at, uint64_t offset, size_t length,
 			struct dx_pmem_actor actor)
 {
 	const struct pmem_state *state = recording->log.state;
@@ -312,7 +217,7 @@ void dx_record_flush(const void *at, size_t length, const void *site)
 		uintptr_t from = start > known->mapping[i].start ? start : known->mapping[i].start;
 		uintptr_t to = end < known->mapping[i].end ? end : known->mapping[i].end;
 		uint64_t offset = known->mapping[i].offset + (from - known->mapping[i].start);
-		struct recording *recording = &recordings[known->mapping[i].of];
+		struct dx_joined *recording = &dx_joined[known->mapping[i].of];
 
 		if (from >= to || !identify(&actor, known->mapping[i].of, site))
 			continue;
@@ -331,8 +236,8 @@ static void fence(uint32_t devices, const void *site)
 	for (uint32_t i = 0; devices; i++, devices >>= 1) {
 		if (!(devices & 1) || !identify(&actor, i, site))
 			continue;
-		look_around(&recordings[i], DX_EVENT_FENCE, NULL, 0, 0, actor);
-		dx_pmem_fence(&recordings[i].log, actor);
+		look_around(&dx_joined[i], DX_EVENT_FENCE, NULL, 0, 0, actor);
+		dx_pmem_fence(&dx_joined[i].log, actor);
 	}
 }
 
@@ -354,8 +259,8 @@ void dx_record_persist(const void *at, size_t length, const void *site)
 		if (start < known->mapping[i].start || end > known->mapping[i].end)
 			continue;
 		if (identify(&actor, of, site)) {
-			look_around(&recordings[of], DX_EVENT_PERSIST, at, offset, length, actor);
-			dx_pmem_persist(&recordings[of].log, at, offset, length, actor);
+			look_around(&dx_joined[of], DX_EVENT_PERSIST, at, offset, length, actor);
+			dx_pmem_persist(&dx_joined[of].log, at, offset, length, actor);
 		}
 		self.flushed &= ~(1U << of);
 		fence(self.flushed, site);
@@ -382,7 +287,7 @@ void dx_record_marker(const char *text, size_t length, const void *site)
 	for (uint32_t i = 0; i < dx_nr_recordings; i++) {
 		if (!identify(&actor, i, site))
 			continue;
-		look_around(&recordings[i], DX_EVENT_MARKER, NULL, 0, 0, actor);
-		dx_pmem_marker(&recordings[i].log, text, length, actor);
+		look_around(&dx_joined[i], DX_EVENT_MARKER, NULL, 0, 0, actor);
+		dx_pmem_marker(&dx_joined[i].log, text, length, actor);
 	}
 }

@@ -13,11 +13,14 @@ extern uint32_t dx_nr_recordings;
 
 static inline bool dx_records(void)
 {
-	return __builtin_expect(dx_nr_recordings != 0, 0);
+	return __builtin_expect(__atomic_load_n(&dx_nr_recordings, __ATOMIC_ACQUIRE) != 0, 0);
 }
 
-/* Take part in the session's recordings. */
-void dx_record_attach(void);
+/*
+ * Take part in the session's recordings, in those too that have begun since the last time: at the start, before anything
+ * is mapped, and when the engine asks.
+ */
+void dx_record_join(void);
 /* In a forked child: its thread is another one. */
 void dx_record_forked(void);
 /* Pages were dropped from the page tables, not by unmapping them. */
@@ -41,9 +44,9 @@ struct dx_code {
 	uintptr_t start, length; /* of what is executable in an object; 0: not known yet */
 };
 
-/* The code of libpmem, and that of libpmemobj, libpmemlog and libpmemblk, once they were called. */
+/* Our own code; that of libpmem, and that of libpmemobj, libpmemlog and libpmemblk, once they were called. */
 enum { DX_PMDK_LIBRARIES = 3 };
-extern struct dx_code dx_libpmem, dx_pmdk[DX_PMDK_LIBRARIES];
+extern struct dx_code dx_own_code, dx_libpmem, dx_pmdk[DX_PMDK_LIBRARIES];
 /* Where this thread's last call of one of the latter came from. */
 extern __thread const void *dx_pmdk_caller __attribute__((tls_model("initial-exec")));
 

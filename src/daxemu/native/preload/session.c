@@ -88,7 +88,7 @@ __attribute__((constructor)) void dx_init(void)
 			dx_watch_fork(own_memory);
 			dx_update_cwd();
 			dx_mark_inherited();
-			dx_record_attach();
+			dx_record_join();
 			dx_follow_stdout();
 		}
 	}
