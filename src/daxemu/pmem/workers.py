@@ -175,6 +175,7 @@ def _refuse_unpicklable(check: Check) -> None:
 
 
 _working = ""  # the exploration that this process has a part of in hand
+_ending = False  # nobody waits for what comes of it
 
 
 def _begin(parent: Connection) -> None:
@@ -193,6 +194,8 @@ def _end_with(parent: Connection) -> None:
 
 def _end(*_: object) -> None:
     """The check that runs is ended, what is there is removed, and no other part begun."""
+    global _ending
+    _ending = True
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _ignore)
     if _working:
@@ -221,3 +224,5 @@ def _work(task: Task, begin: int, end: int) -> Part:
         raise
     finally:
         _working = ""
+        if _ending:  # to send what came of it might be to wait for a process that has left
+            _leave()
