@@ -405,3 +405,11 @@ def test_findings(tmp_path):
         ("never flushed", 8): 1,
     }
     assert kinds(make_recording(tmp_path / "eadr", written, domain="cpu_cache")) == {}
+
+
+@pytest.mark.parametrize(("status", "fails"), [(None, False), (0, False), (1, True), ("no text", True)])
+def test_a_check_that_exits_is_judged_by_its_status(tmp_path, status, fails):
+    result = explore(make_recording(tmp_path / "r", RIGHT), lambda _: sys.exit(status))
+    assert result.states > 1
+    assert result.failed == (result.states if fails else 0)
+    assert all(failure.reason.startswith(f"SystemExit: {status}") for failure in result.failures)

@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from daxemu.pmem.reader import Recording
     from daxemu.pmem.states import CrashImage
 
-__all__ = ["Check", "CheckFailedError", "CommandCheck", "is_told_markers", "reason_of", "refuse_check", "show_check"]
+__all__ = [
+    "Check",
+    "CheckFailedError",
+    "CommandCheck",
+    "answer_of",
+    "is_told_markers",
+    "reason_of",
+    "refuse_check",
+    "show_check",
+]
 
 Check = Callable[..., Any] | Sequence[str | os.PathLike[str]]
 
@@ -85,6 +94,16 @@ def _refuse_callable(check: Callable[..., Any]) -> None:
             f"check {show_check(check)}{signature}: it is called with the bytes of the device, and the markers if it "
             "has two parameters; give it one or two"
         ) from None
+
+
+def answer_of(check: Callable[..., object], *arguments: object) -> object:
+    """What a callable says; one that ends by ``sys.exit`` is judged by its status, as a program is."""
+    try:
+        return check(*arguments)
+    except SystemExit as end:
+        if end.code:
+            raise
+        return True
 
 
 def reason_of(error: BaseException | None) -> str:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from daxemu.pmem.checks import Check, CommandCheck, is_told_markers, reason_of
+from daxemu.pmem.checks import Check, CommandCheck, answer_of, is_told_markers, reason_of
 from daxemu.pmem.exploration import CrashFailure, MissingLine, Part
 from daxemu.pmem.minimise import Choice, minimise
 from daxemu.pmem.orders import orders_at
@@ -128,8 +128,8 @@ class Walker:
         if self._told:
             told = self._recording.markers_before(self.image.point)
             markers = [text for _, text in self._recording.markers[:told]]
-            return partial(self._task.check, self.image.view, markers)
-        return partial(self._task.check, self.image.view)
+            return partial(answer_of, self._task.check, self.image.view, markers)
+        return partial(answer_of, self._task.check, self.image.view)
 
     def _least(
         self, failures: list[tuple[Choice, BaseException | None]], failed: int, call: Callable[[], object]
@@ -156,7 +156,7 @@ class Walker:
         self.image.states.choose(choice)
         try:
             return reason_of(None) if (call or self._call())() is False else ""
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:  # pytest.fail() is no Exception
             return reason_of(error)

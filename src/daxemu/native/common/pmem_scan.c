@@ -87,7 +87,7 @@ static uint64_t compare_used(struct dx_pmem_log *log, int memory, uint64_t offse
 	for (uint64_t at = offset, hole; at < end; at = hole) {
 		off_t data = syscall(SYS_lseek, memory, at, SEEK_DATA), behind;
 
-		if (data < 0)
+		if (data < 0 || (uint64_t)data >= end)
 			break;
 		behind = syscall(SYS_lseek, memory, data, SEEK_HOLE);
 		hole = behind > data && (uint64_t)behind < end ? (uint64_t)behind : end;

@@ -214,7 +214,7 @@ static int visit_state(void *context)
 		PyErr_SetNone(PyExc_KeyboardInterrupt);
 		return -EINTR;
 	}
-	if (!result && (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit)))
+	if (!result && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
 		return -EINTR;
 	if (!failed)
 		return 0;
