@@ -7,10 +7,10 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.util import Finalize
 
@@ -36,9 +36,23 @@ Work = Callable[[Task, int, int], Part]
 _walkers: dict[tuple[str, int], Walker] = {}
 _ended: set[str] = set()  # explorations of threads that are over, while some of these may just be beginning
 _deciding = threading.Lock()
-# Threads that make a walker: amid that no exception may come. And those that were interrupted meanwhile.
-_beginning: set[int] = set()
+# Threads that make or end a walker: amid that no exception may come. And those that were interrupted meanwhile.
+_undisturbed: set[int] = set()
 _interrupted: set[int] = set()
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """An interrupt of this thread waits until what it makes, or removes, is all there, or gone."""
+    me = threading.get_ident()
+    _undisturbed.add(me)
+    try:
+        yield
+    finally:
+        _undisturbed.discard(me)
+        if me in _interrupted:
+            _interrupted.discard(me)
+            interrupt()
 
 
 def explore_part(task: Task, begin: int, end: int) -> Part:
@@ -50,17 +64,16 @@ def explore_part(task: Task, begin: int, end: int) -> Part:
     try:
         return walker.explore(begin, end)
     except BaseException:
-        if _walkers.pop(mine, None):  # what it knows now is neither here nor there
-            walker.close()
+        with _interrupted_later():
+            if _walkers.pop(mine, None):  # what it knows now is neither here nor there
+                walker.close()
         raise
 
 
 def _begin_walk(task: Task) -> Walker:
     """A walker of this thread, in the place of the one that it may have."""
-    me = threading.get_ident()
-    mine = task.key, me
-    _beginning.add(me)
-    try:
+    mine = task.key, threading.get_ident()
+    with _interrupted_later():
         if mine in _walkers:
             _walkers.pop(mine).close()
         elif not any(key == task.key for key, _ in _walkers):
@@ -73,20 +86,15 @@ def _begin_walk(task: Task) -> Walker:
         if ended:
             walker.close()
             raise CancelledError
-    finally:
-        _beginning.discard(me)
-        if me in _interrupted:
-            _interrupted.discard(me)
-            interrupt()
     return walker
 
 
 def interrupt() -> None:
     """What a handler of signals does: a KeyboardInterrupt in this thread, but not amid the start of a command.
 
-    It could then not be ended; nor amid the making of a session, which could then not be removed.
+    It could then not be ended; nor amid the making or the end of a session, which could then not be removed.
     """
-    if threading.get_ident() in _beginning:
+    if threading.get_ident() in _undisturbed:
         _interrupted.add(threading.get_ident())
         return
     walkers = list(_walkers.values())
