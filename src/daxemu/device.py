@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -214,7 +214,10 @@ class DaxDevice(Launcher):
         recording says what is durable, and policy is not ``all``.
         """
         with self.engine._operation():
-            lost = self._lose_power(policy)
+            with ExitStack() as undo:
+                left = self._cut_power(policy, undo)
+                undo.pop_all()
+            lost = self._lose(left)
             self.unplug()
             self.replug()
             if self._recorder is not None:
@@ -222,8 +225,8 @@ class DaxDevice(Launcher):
         call_hook("daxemu_power_failed", device=self)
         return lost
 
-    def _lose_power(self, policy: str | int) -> int:
-        """Take from the memory what does not survive; nobody can store meanwhile, nor afterwards."""
+    def _cut_power(self, policy: str | int, undo: ExitStack) -> dict[int, bytes]:
+        """Let nobody store, unless it is undone. Return what lines that were not durable hold afterwards."""
         from daxemu.pmem.domain import survivors
         from daxemu.pmem.recorder import persistence_domain
 
@@ -236,17 +239,13 @@ class DaxDevice(Launcher):
                 f"nothing tells what of {self.name} is durable: record it first, by device.record() or "
                 f"'daxemu device record {self.name}', or fail with 'all'"
             )
-        alive = self._device.alive
-        if alive:
+        if self._device.alive:
             self._device.kill()
-        if recorder is None:
-            return 0
-        try:
-            left = recorder.fail(policy)
-        except UsageError:
-            if alive:
-                self._device.run()
-            raise
+            undo.callback(self._device.run)
+        return recorder.fail(policy) if recorder is not None else {}
+
+    def _lose(self, left: dict[int, bytes]) -> int:
+        """Have lines hold what is left of them. Return how many have lost something."""
         lost = 0
         for offset, data in left.items():
             lost += os.pread(self._backing.bytes_fd, len(data), offset) != data

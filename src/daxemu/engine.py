@@ -210,12 +210,14 @@ class Engine(Launcher):
         from daxemu.pmem.domain import survivors
 
         with self._operation():
-            recorded = [device for device in self.devices if device._recorder is not None]
             survivors(policy)  # it must be one
-            lost = sum(device._lose_power(policy) for device in recorded)
-            for device in self.devices:
-                if device not in recorded:
-                    device._lose_power("all")
+            with ExitStack() as undo:
+                left = {
+                    device: device._cut_power(policy if device._recorder is not None else "all", undo)
+                    for device in self.devices
+                }
+                undo.pop_all()
+            lost = sum(device._lose(lines) for device, lines in left.items())
             for region in self.regions:
                 region.unplug()
                 region.replug()

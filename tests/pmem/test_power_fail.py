@@ -251,6 +251,19 @@ def test_a_reboot_takes_from_every_device_what_was_not_durable():
         assert read(engine.devices[0], 64, 4) == b"lost"
 
 
+def test_a_reboot_that_one_recording_refuses_takes_nothing_from_the_others():
+    with Engine() as engine:
+        devices = [engine.add_region("2M").devices[0] for _ in range(2)]
+        recorders = [device.record() for device in devices]
+        with devices[0].open() as file, file.mmap() as m:
+            m[0:4] = b"here"
+            recorders[1]._log.stop(fmt.STOPPED_FULL)
+            with pytest.raises(UsageError, match="what is durable is not known"):
+                engine.reboot()
+            assert [device.alive for device in devices] == [True, True]
+            assert m[0:4] == b"here"
+
+
 def test_so_many_devices_are_recorded_at_a_time(tmp_path):
     with Engine() as engine:
         devices = [engine.add_region("2M").devices[0] for _ in range(5)]
