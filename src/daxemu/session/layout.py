@@ -121,6 +121,7 @@ TABLE_MAGIC = 0x3154584144  # "DAXT1"
 MESSAGE_MAGIC = 0x44584D31
 
 # ``seq`` is odd while a writer is at work; readers copy, then look again. ``shows_tree``: SHOW_TREE was there.
+# ``recordings`` is another number whenever one has begun.
 HEADER = Record(
     "table_header",
     {
@@ -139,6 +140,8 @@ HEADER = Record(
         "asks": "Q",
         "nr_others": "I",
         "shows_tree": "I",
+        "recordings": "I",
+        "unused": "I",
     },
 )
 

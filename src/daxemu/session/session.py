@@ -295,8 +295,9 @@ class Session:
         return not late
 
     def have_joined(self, device: DevDax) -> list[str]:
-        """Have programs that run take part in the recordings that there are; return a line about each that has not."""
+        """Have programs take part in a recording that has begun; return a line about each that runs and has not."""
         assert isinstance(device.backing, BackingFile)
+        self._table.count_recording()
         return self._server.agents.synchronise(device.devt.minor, device.backing.identity[1])
 
     def set_check(self, device: DevDax, part: tuple[int, int], by: int = 0) -> None:

@@ -68,6 +68,12 @@ class Table:
             self._header["shows_tree"] = 1
             self._write_header()
 
+    def count_recording(self) -> None:
+        """Say that a recording has begun."""
+        with self._lock:
+            self._header["recordings"] = self._header.get("recordings", 0) + 1 & 0xFFFFFFFF
+            self._write_header()
+
     def check_room(self, minor: int) -> None:
         """Raise ENOSPC for a minor that the table has no room for."""
         if minor >= self._room:

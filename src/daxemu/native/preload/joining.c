@@ -96,13 +96,15 @@ static void join(char number, int state, int events)
 /* By the agent, and by a thread that takes no signals: whoever has begun also ends. */
 void dx_record_join(void)
 {
+	static uint32_t seen;
+	uint32_t begun = __atomic_load_n(&dx_table_header(dx_session.table)->recordings, __ATOMIC_ACQUIRE);
 	int saved = errno;
 
 	while (__atomic_exchange_n(&joining, true, __ATOMIC_ACQUIRE))
 		syscall(SYS_sched_yield);
 	if (!dx_own_code.length) /* at the start: an agent could not, as it is unknown to the C library */
 		dx_find_code((const void *)dx_record_join, &dx_own_code);
-	for (char number = '0'; number < '0' + DX_RECORDINGS_MOST; number++) {
+	for (char number = '0'; begun != seen && number < '0' + DX_RECORDINGS_MOST; number++) {
 		int state = open_of_session(number, "state"), events = state < 0 ? -1 : open_of_session(number, "events");
 
 		if (events >= 0)
@@ -112,6 +114,7 @@ void dx_record_join(void)
 		if (state >= 0)
 			syscall(SYS_close, state);
 	}
+	seen = begun;
 	__atomic_store_n(&joining, false, __ATOMIC_RELEASE);
 	errno = saved;
 }
