@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from daxemu.pmem.format import LINE_SIZE
 from daxemu.pmem.reader import Event, EventType
 
 if TYPE_CHECKING:
@@ -144,8 +143,7 @@ class Picture:
                 free = x + half + _LETTER
 
     def _flushed(self, event: Event) -> list[int]:
-        first = event.offset // LINE_SIZE * LINE_SIZE
-        return [offset for offset in self._rows if first <= offset < event.offset + event.length]
+        return [offset for offset in self._rows if event.reaches(offset)]
 
     def _bars(self) -> Iterator[str]:
         """From the store of a line to its flush, and from there to the fence: what a power failure may take."""

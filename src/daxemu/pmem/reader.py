@@ -52,6 +52,11 @@ class Event(NamedTuple):
     data: bytes = b""
     observed: bool = False
 
+    def reaches(self, line: int) -> bool:
+        """Does it store or flush any byte of the line at this offset?"""
+        stores_or_flushes = self.type & (EventType.STORE | EventType.FLUSH)
+        return bool(stores_or_flushes) and self.offset < line + LINE_SIZE and line < self.offset + self.length
+
 
 class Module(NamedTuple):
     """Code of the recorded program: a file mapped at [start, end) from ``offset`` on."""

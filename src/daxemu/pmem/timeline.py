@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from daxemu.pmem.format import LINE_SIZE
 from daxemu.pmem.picture import Picture
 from daxemu.pmem.reader import Event, EventType
 
@@ -42,17 +41,10 @@ def around(recording: Recording, failure: CrashFailure) -> Picture:
     first = max(1, min([line.seq - 1 for line in failure.missing] + [point - _NEAR]), point - _BACK)
     events = [*islice(recording.events(first), point + 2 - first)]
     missing = {line.offset: line.seq for line in failure.missing[:_FEW_LINES]}
-    own = [event.seq for event in events if event.seq < point and _touches(event, missing)]
+    own = [event.seq for event in events if event.seq < point and any(map(event.reaches, missing))]
     shown = {*missing.values(), *own[-_OWN:], *range(point - _NEAR, point + 2)}
     rows, _ = _rows([event for event in events if event.seq in shown], missing, _FEW_LINES)
     return Picture(events, rows, end=recording.end, eadr=recording.eadr, shown=shown)
-
-
-def _touches(event: Event, lines: Iterable[int]) -> bool:
-    if event.type == EventType.STORE:
-        return event.offset in lines
-    first = event.offset // LINE_SIZE * LINE_SIZE
-    return bool(event.type & EventType.FLUSH) and any(first <= line < event.offset + event.length for line in lines)
 
 
 def _rows(events: Iterable[Event], first: Iterable[int], most: int) -> tuple[set[int], int]:
