@@ -270,9 +270,13 @@ class Recorder:
             punch_hole(self._state, SHADOW_OFFSET, self._size)  # programs keep the file
             self._complete(why)
 
+    def _shared(self, name: str) -> int:
+        """What programs tell."""
+        return STATE.unpack(os.pread(self._state, STATE.size, 0))[name]
+
     def _missed(self) -> str:
         """Why a program could not be recorded; empty if each was."""
-        missed = STATE.unpack(os.pread(self._state, STATE.size, 0))["missed"]
+        missed = self._shared("missed")
         if not missed:
             return ""
         if missed == errno.EUSERS:
@@ -319,7 +323,7 @@ class Recorder:
             fmt.SCANNED_DIFF: "scan:diff",
             fmt.SCANNED_SELDOM: "scan:seldom",
         }
-        scanned = STATE.unpack(os.pread(self._state, STATE.size, 0))["scanned"]
+        scanned = self._shared("scanned")
         return [name for bit, name in ways.items() if scanned & bit]
 
 

@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.util import Finalize
+from typing import NoReturn
 
 from daxemu.errors import DaxemuError, UsageError
 from daxemu.pmem.checks import Check, show_check
@@ -216,7 +217,7 @@ def _ignore(*_: object) -> None:
     """Not SIG_IGN: of a signal that has come by now, Python would print that it does so."""
 
 
-def _leave() -> None:
+def _leave() -> NoReturn:
     for key in {key for key, _ in _walkers}:
         close_walkers(key)
     os._exit(1)  # an exception would only be sent to the parent, and the next part begun
@@ -229,7 +230,6 @@ def _work(task: Task, begin: int, end: int) -> Part:
         return explore_part(task, begin, end)
     except KeyboardInterrupt:
         _leave()
-        raise
     finally:
         _working = ""
         if _ending:  # to send what came of it might be to wait for a process that has left

@@ -150,7 +150,7 @@ static uint32_t name_process(void)
 static uintptr_t site_in_program(const void *site)
 {
 	for (int i = 0; i < DX_PMDK_LIBRARIES; i++)
-		if (unlikely((uintptr_t)site - dx_pmdk[i].start < dx_pmdk[i].length) && dx_pmdk_caller)
+		if (unlikely(is_in(site, &dx_pmdk[i])) && dx_pmdk_caller)
 			return (uintptr_t)dx_pmdk_caller;
 	return (uintptr_t)site;
 }
