@@ -82,6 +82,13 @@ def compiled(tmp_path_factory) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def durable(compiled) -> Path:
+    """A program on libpmem: each way to make stores durable is a step (durable.c)."""
+    require_library("libpmem.h", "libpmem-dev")
+    return compiled("durable", "-lpmem")
+
+
+@pytest.fixture
 def public_dir() -> Iterator[Path]:
     """A directory that every user may write to."""
     path = Path(tempfile.mkdtemp(dir="/tmp", prefix="dxpub"))

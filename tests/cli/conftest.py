@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from daxemu import Engine
 from tests.conftest import NOBODY, require
 
 DAXEMU = (sys.executable, "-m", "daxemu")
@@ -91,6 +92,16 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             return process
 
         yield popen
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """A rig: its session is the only one, so the commands find it."""
+    with Engine(session="rig") as machine:
+        machine.add_region("4M")
+        machine.add_region("16M", provider="hmem", idle=False)
+        machine.environ()
+        yield machine
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from tests.conftest import require_library
 from tests.pmem.logs import described, told
 
 
@@ -17,12 +16,6 @@ def record(tmp_path):
         return subprocess.run([*map(str, line)], capture_output=True, text=True, timeout=60)
 
     return call
-
-
-@pytest.fixture
-def durable(compiled):
-    require_library("libpmem.h", "libpmem-dev")
-    return compiled("durable", "-lpmem")
 
 
 def test_a_program_is_recorded_with_the_devices_that_were_asked_for(record, durable, tmp_path):

@@ -10,16 +10,6 @@ from daxemu.control import DEVICE_VERBS, REGION_VERBS
 from .conftest import error_line
 
 
-@pytest.fixture
-def engine():
-    """Its session is the only one, so the commands find it."""
-    with Engine(session="rig") as machine:
-        machine.add_region("4M")
-        machine.add_region("16M", provider="hmem", idle=False)
-        machine.environ()
-        yield machine
-
-
 def state(device) -> tuple:
     driver = device._device.driver
     return device.unplugged, device.alive, device.read_only, driver and driver.name

@@ -8,26 +8,9 @@ import sys
 
 import pytest
 
-from daxemu import Engine
-from tests.conftest import require_library
 from tests.pmem.logs import told
 
 from .conftest import DAXEMU, PATIENCE, error_line, until
-
-
-@pytest.fixture
-def engine():
-    with Engine(session="rig") as machine:
-        machine.add_region("4M")
-        machine.add_region("4M", provider="hmem", idle=False)
-        machine.environ()
-        yield machine
-
-
-@pytest.fixture
-def durable(compiled):
-    require_library("libpmem.h", "libpmem-dev")
-    return compiled("durable", "-lpmem")
 
 
 def first_bytes(device, steps):

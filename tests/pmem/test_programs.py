@@ -26,12 +26,6 @@ def device():
         yield engine.add_region("16M").devices[0]
 
 
-@pytest.fixture
-def durable(compiled):
-    require_library("libpmem.h", "libpmem-dev")
-    return compiled("durable", "-lpmem")
-
-
 def record(device, directory, *command):
     with device.record(directory) as recorder:
         recorder.status = device.run([*map(str, command)], capture_output=True, text=True).returncode
